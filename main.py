@@ -1,0 +1,32 @@
+"""The table of deployed functions, for the Functions Framework.
+
+Looking a name up imports that function's module only, so that a cold start pays for nothing else, and
+checks its settings, so that a process that lacks one refuses to start and names it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+FUNCTIONS = {
+    "relay_chain_events": "functions.chain.relay_chain_events",
+    "apply_settlement_event": "functions.settlement.apply_settlement_event",
+    "fetch_prices": "functions.prices.fetch_prices",
+    "evaluate_margin": "functions.margin.evaluate_margin",
+    "notify": "functions.notifications.notify",
+    "archive_events": "functions.reporting.archive_events",
+    "relay_outbox": "functions.platform.relay_outbox",
+    "record_dead_letter": "functions.platform.record_dead_letter",
+    "replay_dead_letters": "functions.platform.replay_dead_letters",
+    "health": "functions.platform.health",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FUNCTIONS:
+        raise AttributeError(f"no function is called {name!r}; the table in main.py has {sorted(FUNCTIONS)}")
+    function = getattr(import_module(FUNCTIONS[name]), name)
+    triggers = import_module("shared.runtime.triggers")
+    triggers.load_settings(triggers.declaration_of(function))
+    return function

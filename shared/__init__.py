@@ -1,0 +1,1 @@
+"""Everything the functions and the gateway share; see ARCHITECTURE.md for the import arrows."""

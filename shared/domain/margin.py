@@ -1,0 +1,61 @@
+"""Margin states by name, what a change of state means for people, and the bridge to the risk core."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from shared.risk.states import MarginState
+
+
+class State(StrEnum):
+    """Margin states by name, from best to worst; ``UNVALUED`` is none of them."""
+
+    NO_DEBT = "NO_DEBT"
+    HEALTHY = "HEALTHY"
+    WARNING = "WARNING"
+    MARGIN_CALL = "MARGIN_CALL"
+    LIQUIDATION = "LIQUIDATION"
+    INSOLVENT = "INSOLVENT"
+    UNVALUED = "UNVALUED"
+
+    @property
+    def code(self) -> MarginState:
+        """The risk core's code of this state."""
+        return MarginState[self.name]
+
+
+def state_of(code: int) -> State:
+    """The state of a risk core's code."""
+    return State(MarginState(code).name)
+
+
+class Severity(StrEnum):
+    """How urgent a transition is for a person."""
+
+    INFO = "info"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+_SEVERITY = {
+    State.NO_DEBT: Severity.INFO,
+    State.HEALTHY: Severity.INFO,
+    State.WARNING: Severity.MEDIUM,
+    State.MARGIN_CALL: Severity.HIGH,
+    State.LIQUIDATION: Severity.CRITICAL,
+    State.INSOLVENT: Severity.CRITICAL,
+}
+
+
+def severity(previous: State | None, state: State) -> Severity:
+    """How urgent it is that an account went from ``previous`` to ``state``; a recovery is information."""
+    if previous is not None and state.code < previous.code:
+        return Severity.INFO
+    return _SEVERITY[state]
+
+
+def concerns_client(previous: State | None, state: State) -> bool:
+    """Whether the client is told: of every state from WARNING on, and of leaving one of them."""
+    calm = (State.NO_DEBT, State.HEALTHY, None)
+    return state not in calm or previous not in calm

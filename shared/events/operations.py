@@ -1,0 +1,29 @@
+"""``alerts.operations.v1``: what the people who run the platform must know."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from shared.domain.margin import Severity
+from shared.events.base import Event, Identifier, Instant
+
+
+class OperationsAlertKind(StrEnum):
+    """What happened to the platform."""
+
+    MARK_UNUSABLE = "mark_unusable"
+    MARK_RECOVERED = "mark_recovered"
+    PRICES_STOPPED = "prices_stopped"
+    PRICES_RESUMED = "prices_resumed"
+    FINALITY_VIOLATED = "finality_violated"
+
+
+class OperationsAlert(Event):
+    """One condition, raised once when it begins and once when it ends."""
+
+    kind: OperationsAlertKind
+    subject: Identifier
+    severity: Severity
+    message: str
+    details: dict[str, str]
+    as_of: Instant

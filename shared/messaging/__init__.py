@@ -1,0 +1,1 @@
+"""Pub/Sub: the only package that touches it."""

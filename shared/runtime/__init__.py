@@ -1,0 +1,1 @@
+"""What every function's shell shares: triggers, error policy, logging, tracing, the clock."""

@@ -1,0 +1,83 @@
+"""Ticking at a short interval inside the minute that Cloud Scheduler grants.
+
+Scheduler fires once a minute at most. A scheduled function takes a lease and ticks at its own interval
+until its window ends; another copy started meanwhile waits for the lease, so two never tick at once and a
+crash costs no more than the rest of the lease.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from google.cloud import firestore
+
+from shared.errors import RetryableError
+from shared.runtime import clock
+from shared.runtime.context import Context
+from shared.stores import leases
+
+LEASE = timedelta(seconds=8)
+
+_log = logging.getLogger(__name__)
+
+
+def tick_under_lease(
+    client: firestore.Client,
+    context: Context,
+    *,
+    interval_s: float,
+    begin: Callable[[], Callable[[], bool]],
+) -> int:
+    """Tick every ``interval_s`` while holding the function's lease, until the window ends.
+
+    Args:
+        begin: called once the lease is held; returns the step to call per tick. A step returns True to be
+            called again at once (it is behind), and raises ``RetryableError`` when a dependency failed,
+            which is logged and tried again at the next tick.
+
+    Returns:
+        The number of steps that succeeded.
+
+    Raises:
+        RetryableError: the window ended while the last step was failing.
+    """
+    window_ends = clock.monotonic() + context.settings.window_s
+    lease: leases.Lease | None = None
+    step: Callable[[], bool] | None = None
+    succeeded = 0
+    failure: RetryableError | None = None
+    while True:
+        started = clock.monotonic()
+        behind = False
+        try:
+            if lease is None or lease.until - clock.now() < LEASE / 2:
+                held = lease
+                lease = leases.acquire(
+                    client,
+                    context.function,
+                    owner=context.invocation_id,
+                    now=clock.now(),
+                    duration=LEASE,
+                )
+                if held is None or lease is None:
+                    step = None
+            if lease is not None:
+                step = step or begin()
+                behind = step()
+                succeeded += 1
+            failure = None
+        except RetryableError as error:
+            failure = error
+            _log.warning("tick failed, will try again", extra={"reason": str(error)})
+            step = None
+        wait_s = 0.0 if behind else max(0.0, started + interval_s - clock.monotonic())
+        if clock.monotonic() + wait_s >= window_ends:
+            break
+        clock.pause(wait_s)
+    if lease is not None:
+        leases.release(client, lease)
+    if failure is not None:
+        raise failure
+    return succeeded

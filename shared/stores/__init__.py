@@ -1,0 +1,1 @@
+"""Firestore: the only package that touches it; a module per collection."""

@@ -1,0 +1,74 @@
+"""``alerts``: every margin transition that was announced. The id is that of the transition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from google.cloud import firestore
+
+from shared.events.margin import MarginTransition
+from shared.stores import database
+
+COLLECTION = "alerts"
+
+
+def add(commit: database.Commit, transition: MarginTransition) -> None:
+    """Write a transition; the commit conflicts if one of this number exists for the account."""
+    commit.create(
+        f"{COLLECTION}/{transition.event_id}",
+        {
+            "account_id": transition.account_id,
+            "created_at": transition.as_of,
+            "notify": transition.notify,
+            "transition": transition.encode(),
+        },
+    )
+
+
+def _decode(document: database.Document) -> MarginTransition:
+    return MarginTransition.model_validate_json(document.fields["transition"])
+
+
+def find_many(client: firestore.Client, alert_ids: Iterable[str]) -> dict[str, MarginTransition]:
+    """Alerts by id; those that do not exist are left out."""
+    documents = database.find_all(client, (f"{COLLECTION}/{alert_id}" for alert_id in alert_ids))
+    return {document.id: _decode(document) for document in documents.values()}
+
+
+def list_page(
+    client: firestore.Client,
+    *,
+    account_id: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[MarginTransition]:
+    """Up to ``limit`` alerts, newest first, from the one behind ``before`` (created_at, alert id)."""
+    statement: Any = client.collection(COLLECTION)
+    if account_id is not None:
+        statement = statement.where(filter=firestore.FieldFilter("account_id", "==", account_id))
+    statement = (
+        statement.order_by("created_at", direction=firestore.Query.DESCENDING)
+        .order_by("__name__", direction=firestore.Query.DESCENDING)
+        .limit(limit)
+    )
+    if before is not None:
+        statement = statement.start_after(
+            {
+                "created_at": before[0],
+                "__name__": client.document(f"{COLLECTION}/{before[1]}"),
+            }
+        )
+    return [_decode(document) for document in database.query(statement)]
+
+
+def list_since(client: firestore.Client, moment: datetime, *, limit: int) -> list[MarginTransition]:
+    """Up to ``limit`` alerts of transitions at or after ``moment``, oldest first."""
+    statement = (
+        client.collection(COLLECTION)
+        .where(filter=firestore.FieldFilter("created_at", ">=", moment))
+        .order_by("created_at")
+        .limit(limit)
+    )
+    return [_decode(document) for document in database.query(statement)]

@@ -1,0 +1,205 @@
+"""The Firestore client, and atomic writes that announce themselves.
+
+Firestore transactions that read and then write wait for each other; here a handler reads, decides, and
+commits a batch whose preconditions fail if anything it read has changed since. Nothing waits, and the
+loser of a race gets a :class:`~shared.errors.ConflictError`, reads again and decides again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from google.api_core import exceptions as google_errors
+from google.cloud import firestore
+
+from shared.config import Settings
+from shared.errors import ConflictError, RetryableError
+from shared.events.base import Event
+from shared.messaging.attributes import EVENT_ID, ORDERING_KEY, TRACEPARENT
+from shared.messaging.publisher import OutboundMessage
+
+MAX_WRITES = 450
+"""Writes per commit, below Firestore's limit on a request's size with our largest documents."""
+
+_TIMEOUT_S = 20.0
+_OUTBOX = "outbox"
+
+
+@lru_cache(maxsize=16)
+def connect(settings: Settings) -> firestore.Client:
+    """The process's Firestore client for these settings."""
+    return firestore.Client(project=settings.project)
+
+
+class Commit:
+    """Writes that take effect together, with the announcements of what they change.
+
+    An announcement is written to the outbox in the same commit. After :meth:`apply` the caller publishes
+    :attr:`announced` (see :mod:`shared.stores.outbox`); what a crash leaves behind is swept up later.
+    """
+
+    def __init__(self, client: firestore.Client, *, traceparent: str | None = None) -> None:
+        self._client = client
+        self._batch = client.batch()
+        self._traceparent = traceparent
+        self._announced: dict[str, OutboundMessage] = {}
+        self._results: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    @property
+    def announced(self) -> Mapping[str, OutboundMessage]:
+        """Messages by outbox id."""
+        return self._announced
+
+    def create(self, path: str, data: Mapping[str, Any]) -> int:
+        """Write a document that must not exist. Returns the write's index for :meth:`update_time`."""
+        self._batch.create(self._client.document(path), _stamped(data))
+        return len(self._batch) - 1
+
+    def replace(self, path: str, data: Mapping[str, Any], *, read_at: Any | None) -> int:
+        """Replace the fields of a document that has not changed since ``read_at``.
+
+        ``read_at`` is the ``update_time`` of the snapshot that the decision was made on; None means that
+        the document did not exist. Returns the write's index for :meth:`update_time`.
+        """
+        if read_at is None:
+            return self.create(path, data)
+        option = self._client.write_option(last_update_time=read_at)
+        self._batch.update(self._client.document(path), _stamped(data), option=option)
+        return len(self._batch) - 1
+
+    def put(self, path: str, data: Mapping[str, Any]) -> int:
+        """Write a document whatever it was before."""
+        self._batch.set(self._client.document(path), _stamped(data))
+        return len(self._batch) - 1
+
+    def delete(self, path: str) -> None:
+        """Delete a document if it exists."""
+        self._batch.delete(self._client.document(path))
+
+    def announce(self, topic: str, event: Event, *, ordering_key: str = "") -> None:
+        """Announce an event together with the writes."""
+        attributes = {EVENT_ID: event.event_id}
+        if ordering_key:
+            # Push deliveries drop the ordering key; a dead letter needs it to be put back in its place.
+            attributes[ORDERING_KEY] = ordering_key
+        if self._traceparent:
+            attributes[TRACEPARENT] = self._traceparent
+        message = OutboundMessage(topic, event.encode(), ordering_key, attributes)
+        outbox_id = f"{topic}~{event.event_id}"
+        self._batch.set(
+            self._client.document(f"{_OUTBOX}/{outbox_id}"),
+            {
+                "topic": message.topic,
+                "data": message.data,
+                "ordering_key": message.ordering_key,
+                "attributes": dict(message.attributes),
+                "created_at": firestore.SERVER_TIMESTAMP,
+            },
+        )
+        self._announced[outbox_id] = message
+
+    def apply(self) -> None:
+        """Commit all writes.
+
+        Raises:
+            ConflictError: a precondition failed; nothing was written.
+            RetryableError: Firestore could not be reached or was busy; nothing may have been written,
+                or all of it.
+        """
+        if not len(self._batch):
+            return
+        try:
+            self._results = list(self._batch.commit(timeout=_TIMEOUT_S))
+        except (
+            google_errors.Conflict,
+            google_errors.FailedPrecondition,
+            google_errors.NotFound,
+        ) as error:
+            raise ConflictError(f"a document changed while it was being decided on: {error}") from error
+        except google_errors.GoogleAPICallError as error:
+            raise RetryableError(f"Firestore did not take a commit: {error}") from error
+
+    def update_time(self, index: int) -> Any:
+        """When the write at ``index`` took effect, to be passed as ``read_at`` of the next one."""
+        return self._results[index].update_time
+
+
+def _stamped(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {**data, "updated_at": firestore.SERVER_TIMESTAMP}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it was read. ``read_at`` is what a later :meth:`Commit.replace` is conditioned on."""
+
+    id: str
+    fields: Mapping[str, Any]
+    read_at: Any
+
+
+def _document(snapshot: firestore.DocumentSnapshot[Any]) -> Document | None:
+    fields = snapshot.to_dict()
+    return None if fields is None else Document(snapshot.id, fields, snapshot.update_time)
+
+
+def find(client: firestore.Client, path: str) -> Document | None:
+    """One document, or None where it does not exist.
+
+    Raises:
+        RetryableError: Firestore could not be reached or was busy.
+    """
+    try:
+        return _document(client.document(path).get(timeout=_TIMEOUT_S))
+    except google_errors.GoogleAPICallError as error:
+        raise RetryableError(f"Firestore did not answer a read of {path}: {error}") from error
+
+
+def find_all(client: firestore.Client, paths: Iterable[str]) -> dict[str, Document]:
+    """The documents that exist, by path, in one call.
+
+    Raises:
+        RetryableError: Firestore could not be reached or was busy.
+    """
+    references = [client.document(path) for path in dict.fromkeys(paths)]
+    if not references:
+        return {}
+    found: dict[str, Document] = {}
+    try:
+        for snapshot in client.get_all(references, timeout=_TIMEOUT_S):
+            document = _document(snapshot)
+            if document is not None:
+                found[snapshot.reference.path] = document
+    except google_errors.GoogleAPICallError as error:
+        raise RetryableError(f"Firestore did not answer a read: {error}") from error
+    return found
+
+
+def query(statement: Any) -> list[Document]:
+    """The documents of a query, in its order.
+
+    Raises:
+        RetryableError: Firestore could not be reached or was busy.
+    """
+    try:
+        snapshots = list(statement.stream(timeout=_TIMEOUT_S))
+    except google_errors.GoogleAPICallError as error:
+        raise RetryableError(f"Firestore did not answer a query: {error}") from error
+    return [document for document in map(_document, snapshots) if document is not None]
+
+
+def count(statement: Any) -> int:
+    """How many documents a query has, by aggregation (billed as one read per thousand).
+
+    Raises:
+        RetryableError: Firestore could not be reached or was busy.
+    """
+    try:
+        return int(statement.count().get(timeout=_TIMEOUT_S)[0][0].value)
+    except google_errors.GoogleAPICallError as error:
+        raise RetryableError(f"Firestore did not answer a count: {error}") from error

@@ -1,0 +1,97 @@
+"""``dead_letters``: every message that could not be processed, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from google.cloud import firestore
+
+from shared.stores import database
+
+COLLECTION = "dead_letters"
+
+
+class DeadLetterStatus(StrEnum):
+    """``OPEN`` until an operator puts the message back."""
+
+    OPEN = "open"
+    REPLAYED = "replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A kept message. ``function`` is None where Pub/Sub gave up before any function took it."""
+
+    dead_letter_id: str
+    topic: str
+    function: str | None
+    reason: str
+    field: str | None
+    message_id: str
+    ordering_key: str
+    attributes: Mapping[str, str]
+    data: bytes
+    recorded_at: datetime
+    status: DeadLetterStatus
+
+
+def path(dead_letter_id: str) -> str:
+    """The document of a dead letter."""
+    return f"{COLLECTION}/{dead_letter_id}"
+
+
+def encode(letter: DeadLetter) -> dict[str, Any]:
+    """The document's fields."""
+    return {
+        "dead_letter_id": letter.dead_letter_id,
+        "topic": letter.topic,
+        "function": letter.function,
+        "reason": letter.reason,
+        "field": letter.field,
+        "message_id": letter.message_id,
+        "ordering_key": letter.ordering_key,
+        "attributes": dict(letter.attributes),
+        "data": letter.data,
+        "recorded_at": letter.recorded_at,
+        "status": letter.status.value,
+    }
+
+
+def decode(fields: Mapping[str, Any]) -> DeadLetter:
+    """The dead letter of a document's fields."""
+    return DeadLetter(
+        dead_letter_id=fields["dead_letter_id"],
+        topic=fields["topic"],
+        function=fields["function"],
+        reason=fields["reason"],
+        field=fields["field"],
+        message_id=fields["message_id"],
+        ordering_key=fields["ordering_key"],
+        attributes=fields["attributes"],
+        data=fields["data"],
+        recorded_at=fields["recorded_at"],
+        status=DeadLetterStatus(fields["status"]),
+    )
+
+
+def list_open(client: firestore.Client, *, limit: int) -> list[tuple[DeadLetter, Any]]:
+    """Up to ``limit`` letters that wait, in order of id, with what a replacement is conditioned on."""
+    statement = (
+        client.collection(COLLECTION)
+        .where(filter=firestore.FieldFilter("status", "==", DeadLetterStatus.OPEN.value))
+        .limit(limit)
+    )
+    return [(decode(document.fields), document.read_at) for document in database.query(statement)]
+
+
+def count_open(client: firestore.Client) -> int:
+    """How many letters wait for an operator."""
+    return database.count(
+        client.collection(COLLECTION).where(
+            filter=firestore.FieldFilter("status", "==", DeadLetterStatus.OPEN.value)
+        )
+    )

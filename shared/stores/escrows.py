@@ -1,0 +1,165 @@
+"""``escrows``: every escrow's steps and what they add up to. The id is ``chain_id:address``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from google.cloud import firestore
+
+from shared.domain.escrows import (
+    Approved,
+    Created,
+    Escrow,
+    EscrowRole,
+    EscrowStatus,
+    EscrowStep,
+    Refunded,
+    Released,
+    ReleasePolicy,
+    Withdrawn,
+    fold_steps,
+)
+from shared.stores import database
+
+COLLECTION = "escrows"
+
+_PLAIN_STEPS: Mapping[str, type[Released | Refunded | Withdrawn]] = {
+    "released": Released,
+    "refunded": Refunded,
+    "withdrawn": Withdrawn,
+}
+
+
+def escrow_id(chain_id: int, address: str) -> str:
+    """The id of an escrow across chains."""
+    return f"{chain_id}:{address}"
+
+
+def path(escrow: str) -> str:
+    """The document of an escrow id."""
+    return f"{COLLECTION}/{escrow}"
+
+
+def encode_step(step: EscrowStep) -> dict[str, Any]:
+    """One step as it is stored."""
+    if isinstance(step, Created):
+        return {
+            "kind": "created",
+            "payer": step.payer,
+            "payee": step.payee,
+            "arbiter": step.arbiter,
+            "asset": step.asset,
+            "decimals": step.decimals,
+            "amount_base": str(step.amount_base),
+            "release_time": step.release_time,
+            "refund_time": step.refund_time,
+            "policy": step.policy.value,
+        }
+    if isinstance(step, Approved):
+        return {"kind": "approved", "role": step.role.value}
+    return {"kind": type(step).__name__.lower()}
+
+
+def decode_step(row: Mapping[str, Any]) -> EscrowStep:
+    """The step of a stored row."""
+    if row["kind"] == "created":
+        return Created(
+            payer=row["payer"],
+            payee=row["payee"],
+            arbiter=row["arbiter"],
+            asset=row["asset"],
+            decimals=row["decimals"],
+            amount_base=int(row["amount_base"]),
+            release_time=row["release_time"],
+            refund_time=row["refund_time"],
+            policy=ReleasePolicy(row["policy"]),
+        )
+    if row["kind"] == "approved":
+        return Approved(EscrowRole(row["role"]))
+    return _PLAIN_STEPS[row["kind"]]()
+
+
+def encode(identifier: str, chain_id: int, address: str, steps: Mapping[int, EscrowStep]) -> dict[str, Any]:
+    """The document's fields, the folded state beside the steps so that queries can use it.
+
+    Raises:
+        EscrowStepError: where a step contradicts the ones before it.
+    """
+    escrow = fold_steps(steps)
+    fields: dict[str, Any] = {
+        "escrow_id": identifier,
+        "chain_id": chain_id,
+        "address": address,
+        "steps": {str(number): encode_step(step) for number, step in steps.items()},
+        "status": escrow.status.value if escrow else None,
+        "step": escrow.step if escrow else 0,
+        "parties": sorted({escrow.terms.payer, escrow.terms.payee, escrow.terms.arbiter}) if escrow else [],
+    }
+    return fields
+
+
+def decode_steps(fields: Mapping[str, Any]) -> dict[int, EscrowStep]:
+    """The steps of a document's fields."""
+    return {int(number): decode_step(row) for number, row in fields["steps"].items()}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEscrow:
+    """An escrow and where it lives."""
+
+    escrow_id: str
+    chain_id: int
+    address: str
+    escrow: Escrow
+    updated_at: datetime
+
+
+def _decode(fields: Mapping[str, Any]) -> StoredEscrow | None:
+    escrow = fold_steps(decode_steps(fields))
+    if escrow is None:
+        return None
+    return StoredEscrow(
+        fields["escrow_id"], fields["chain_id"], fields["address"], escrow, fields["updated_at"]
+    )
+
+
+def find_many(client: firestore.Client, escrow_ids: Iterable[str]) -> dict[str, StoredEscrow]:
+    """Escrows by id; those that do not exist, or whose creation has not been seen, are left out."""
+    documents = database.find_all(client, map(path, escrow_ids))
+    decoded = (_decode(document.fields) for document in documents.values())
+    return {stored.escrow_id: stored for stored in decoded if stored is not None}
+
+
+def list_page(
+    client: firestore.Client,
+    *,
+    after: str | None,
+    limit: int,
+    status: EscrowStatus | None = None,
+) -> list[StoredEscrow]:
+    """Up to ``limit`` escrows in order of id, from the one behind ``after``.
+
+    An escrow whose creation has not been seen has no status and is not listed.
+    """
+    statement: Any = client.collection(COLLECTION)
+    if status is not None:
+        statement = statement.where(filter=firestore.FieldFilter("status", "==", status.value))
+    statement = statement.order_by("escrow_id").limit(limit)
+    if after is not None:
+        statement = statement.start_after({"escrow_id": after})
+    decoded = (_decode(document.fields) for document in database.query(statement))
+    return [stored for stored in decoded if stored is not None]
+
+
+def list_of_party(client: firestore.Client, party: str, *, limit: int) -> list[StoredEscrow]:
+    """Up to ``limit`` escrows in which an address is payer, payee or arbiter, in order of id."""
+    statement = (
+        client.collection(COLLECTION)
+        .where(filter=firestore.FieldFilter("parties", "array_contains", party))
+        .limit(limit)
+    )
+    decoded = (_decode(document.fields) for document in database.query(statement))
+    return sorted((stored for stored in decoded if stored is not None), key=lambda stored: stored.escrow_id)

@@ -1,0 +1,70 @@
+"""``outbox``: announcements that were committed and may not have been published yet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from google.api_core import exceptions as google_errors
+from google.cloud import firestore
+
+from shared.messaging.publisher import OutboundMessage, Publisher
+from shared.stores import database
+
+COLLECTION = "outbox"
+
+_log = logging.getLogger(__name__)
+
+
+def publish(client: firestore.Client, publisher: Publisher, announced: Mapping[str, OutboundMessage]) -> int:
+    """Publish announcements and clear them from the outbox; returns how many were published.
+
+    What Pub/Sub did not take stays in the outbox, and so does what was published but not cleared: the
+    sweep publishes it (again), with the same event id.
+    """
+    if not announced:
+        return 0
+    outcomes = publisher.publish(list(announced.values()))
+    published = [key for key, error in zip(announced, outcomes, strict=True) if error is None]
+    failed = [error for error in outcomes if error is not None]
+    if failed:
+        _log.warning(
+            "announcements stay in the outbox",
+            extra={"count": len(failed), "first_error": repr(failed[0])},
+        )
+    for start in range(0, len(published), database.MAX_WRITES):
+        batch = client.batch()
+        for key in published[start : start + database.MAX_WRITES]:
+            batch.delete(client.document(f"{COLLECTION}/{key}"))
+        try:
+            batch.commit()
+        except google_errors.GoogleAPICallError as error:
+            _log.warning("published announcements stay in the outbox", extra={"error": repr(error)})
+    return len(published)
+
+
+def list_before(client: firestore.Client, moment: datetime, *, limit: int) -> dict[str, OutboundMessage]:
+    """Announcements written before ``moment``, oldest first."""
+    statement = (
+        client.collection(COLLECTION)
+        .where(filter=firestore.FieldFilter("created_at", "<", moment))
+        .order_by("created_at")
+        .limit(limit)
+    )
+    found: dict[str, OutboundMessage] = {}
+    for document in database.query(statement):
+        row = document.fields
+        found[document.id] = OutboundMessage(
+            row["topic"], row["data"], row["ordering_key"], row["attributes"]
+        )
+    return found
+
+
+def find_oldest(client: firestore.Client) -> datetime | None:
+    """When the oldest announcement that is still here was written; None where the outbox is empty."""
+    statement = client.collection(COLLECTION).order_by("created_at").limit(1)
+    for document in database.query(statement):
+        created_at: datetime = document.fields["created_at"]
+        return created_at
+    return None
