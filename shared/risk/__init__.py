@@ -1,0 +1,1 @@
+"""The risk core: arrays in, arrays out; no I/O, no clock, no hidden randomness."""
