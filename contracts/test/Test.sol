@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+/// @notice The cheatcodes of forge that our tests use (https://getfoundry.sh/reference/cheatcodes).
+/// @dev The npm package called forge-std is an unofficial, old copy; this list is all that is needed of it.
+interface Vm {
+    struct Log {
+        bytes32[] topics;
+        bytes data;
+        address emitter;
+    }
+
+    function addr(uint256 privateKey) external pure returns (address);
+    function assertEq(address left, address right) external pure;
+    function assertEq(bool left, bool right) external pure;
+    function assertEq(bytes32 left, bytes32 right) external pure;
+    function assertEq(int256 left, int256 right) external pure;
+    function assertEq(string calldata left, string calldata right) external pure;
+    function assertEq(uint256 left, uint256 right) external pure;
+    function assertEq(uint256 left, uint256 right, string calldata message) external pure;
+    function assertFalse(bool condition) external pure;
+    function assertGe(uint256 left, uint256 right) external pure;
+    function assertGt(uint256 left, uint256 right) external pure;
+    function assertLe(uint256 left, uint256 right) external pure;
+    function assertTrue(bool condition) external pure;
+    function assertTrue(bool condition, string calldata message) external pure;
+    function assume(bool condition) external pure;
+    function deal(address account, uint256 balance) external;
+    function expectEmit(address emitter) external;
+    function expectPartialRevert(bytes4 selector) external;
+    function expectRevert(bytes4 selector) external;
+    function expectRevert(bytes calldata revertData) external;
+    function getRecordedLogs() external returns (Log[] memory);
+    function label(address account, string calldata name) external;
+    function prank(address sender) external;
+    function recordLogs() external;
+    function startPrank(address sender) external;
+    function stopPrank() external;
+    function warp(uint256 timestamp) external;
+}
+
+/// @notice Base of all tests: the cheatcodes and two functions that are not cheatcodes.
+abstract contract Test {
+    /// @dev Where forge answers cheatcodes: keccak256("hevm cheat code").
+    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    /// @notice A labelled address that only its name determines.
+    function actor(string memory name) internal returns (address account) {
+        account = vm.addr(uint256(keccak256(bytes(name))));
+        vm.label(account, name);
+    }
+
+    /// @notice Maps a fuzzed value into [low, high].
+    function bound(uint256 value, uint256 low, uint256 high) internal pure returns (uint256) {
+        if (value >= low && value <= high) return value;
+        uint256 width = high - low + 1;
+        return width == 0 ? value : low + value % width;
+    }
+}
+
+/// @notice Base of invariant tests: forge asks these functions which calls it may make.
+abstract contract InvariantTest is Test {
+    struct FuzzSelector {
+        address addr;
+        bytes4[] selectors;
+    }
+
+    address[] private _targets;
+    FuzzSelector[] private _selectors;
+
+    /// @notice Lets the campaign call these functions of `handler` and nothing else.
+    function target(address handler, bytes4[] memory selectors) internal {
+        _targets.push(handler);
+        _selectors.push(FuzzSelector(handler, selectors));
+    }
+
+    function targetContracts() external view returns (address[] memory) {
+        return _targets;
+    }
+
+    function targetSelectors() external view returns (FuzzSelector[] memory) {
+        return _selectors;
+    }
+}
