@@ -49,7 +49,7 @@ class RaggedMatrix:
         self.n_rows = self._indptr.size - 1
         self.n_entries = int(self._indptr[-1])
         self.n_assets = n_assets
-        self._product: csr_array | None = None
+        self._heads: dict[int, csr_array] = {}
 
     @classmethod
     def empty(cls, n_assets: int) -> "RaggedMatrix":
@@ -87,7 +87,7 @@ class RaggedMatrix:
         self.n_rows += 1
         self.n_entries = end
         self._indptr[self.n_rows] = end
-        self._product = None
+        self._heads.clear()
 
     def take(self, rows: Int64Array) -> "RaggedMatrix":
         """The matrix of the given rows, in the given order."""
@@ -109,25 +109,26 @@ class RaggedMatrix:
 
     def dot(self, prices: Float64Array) -> Float64Array:
         """Σ weight · price of each row: float64[n_rows]."""
-        if self._product is None:
-            # int32 row pointers halve the index traffic wherever they can address the entries.
-            pointer_type = np.int32 if self.n_entries < 2**31 else np.int64
-            parts = (self.weights, self.assets, self.indptr.astype(pointer_type))
-            self._product = csr_array(parts, shape=(self.n_rows, self.n_assets))
-        product: Float64Array = self._product @ prices
+        product: Float64Array = self._head(self.n_rows) @ prices
         return product
 
-    def prefix_dot(self, prices: Float64Array, n_rows: int) -> Float64Array:
+    def dot_of_first(self, prices: Float64Array, n_rows: int) -> Float64Array:
         """Σ weight · price of the first `n_rows` rows, in time proportional to their entries."""
-        end = self._indptr[n_rows]
-        products = np.zeros(end + 1)  # the last 0 is what an empty row at the end points to
-        np.multiply(self._weights[:end], prices.take(self._assets[:end]), out=products[:end])
-        starts = self._indptr[:n_rows]
-        sums: Float64Array = np.add.reduceat(products, starts) if n_rows else np.empty(0)
-        sums[self._indptr[1 : n_rows + 1] == starts] = (
-            0.0  # reduceat gives an empty segment the next one's first term
-        )
-        return sums
+        # A little more than asked for, so that few matrices, each made once, serve every length.
+        step = 1 << max(n_rows.bit_length() - 3, 0)
+        rounded_up = min(-(-n_rows // step) * step, self.n_rows)
+        product: Float64Array = self._head(rounded_up) @ prices
+        return product[:n_rows]
+
+    def _head(self, n_rows: int) -> csr_array:
+        """The first rows as a SciPy matrix on the same memory, remembered until a row is appended."""
+        if n_rows not in self._heads:
+            end = int(self._indptr[n_rows])
+            # int32 row pointers halve the index traffic wherever they can address the entries.
+            pointer_type = np.int32 if self.n_entries < 2**31 else np.int64
+            parts = (self._weights[:end], self._assets[:end], self._indptr[: n_rows + 1].astype(pointer_type))
+            self._heads[n_rows] = csr_array(parts, shape=(n_rows, self.n_assets))
+        return self._heads[n_rows]
 
 
 class Book:
@@ -325,8 +326,8 @@ class Book:
         """Value some rows, in the given order, in time proportional to their entries."""
         prices = self._checked(marks)
         collateral_matrix, debt_matrix = self.take(rows)
-        collateral = collateral_matrix.prefix_dot(prices, rows.size)
-        debt = debt_matrix.prefix_dot(prices, rows.size)
+        collateral = collateral_matrix.dot(prices)
+        debt = debt_matrix.dot(prices)
         return Valuation(collateral, debt, np.isnan(collateral) | np.isnan(debt))
 
     def dot(self, prices: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -357,15 +358,22 @@ class Book:
     def rows_holding(self, asset: int) -> Int64Array:
         """The occupied rows with a position in the asset, ascending; the base's share is remembered until
         a rebuild."""
-        if asset not in self._base_holders:
-            held = (self._collateral.rows_holding(asset), self._debt.rows_holding(asset))
-            self._base_holders[asset] = np.union1d(*held)
-        rows = self._base_holders[asset]
+        rows = self._holders_in_base(asset)
         if self._new_collateral.n_rows:
             new = np.union1d(self._new_collateral.rows_holding(asset), self._new_debt.rows_holding(asset))
             rows = np.concatenate([rows, new + self._collateral.n_rows])
         occupied: Int64Array = rows[self._account_of_row[rows] != ABSENT]
         return occupied
+
+    def count_holding(self, asset: int) -> int:
+        """About how many rows hold the asset: the base's, abandoned ones included. O(1) once asked."""
+        return self._holders_in_base(asset).size
+
+    def _holders_in_base(self, asset: int) -> Int64Array:
+        if asset not in self._base_holders:
+            held = (self._collateral.rows_holding(asset), self._debt.rows_holding(asset))
+            self._base_holders[asset] = np.union1d(*held)
+        return self._base_holders[asset]
 
     def unvalued_assets(self, row: int, marks: Float64Array) -> tuple[int, ...]:
         """The assets of a row whose mark cannot be used, ascending."""

@@ -151,7 +151,7 @@ class BookEvaluator:
         self._n_missing = np.zeros(n_rows, dtype=np.int32)
         self._was_unvalued = np.zeros(n_rows, dtype=bool)
         self._bad = np.zeros(book.n_assets, dtype=bool)
-        self._touched: set[int] = set(range(n_rows))
+        self._touched: set[int] = set()
         self._needs_full_pass = True
         self._looked_at = 0
 

@@ -45,7 +45,7 @@ class IndexTuning:
 
     whole_watch_rows: int = 4096
     min_watch_share: float = 0.02
-    max_watch_share: float = 0.25
+    max_watch_share: float = 0.08
     separate_from_rows: int = 256
     max_outliers: int = 3
 
@@ -128,7 +128,8 @@ class SafeRadiusIndex:
             return None
         # The quotient's rounding is absolute once 1 is subtracted, so it is added before dividing by σ.
         moves = np.abs(valid_marks(marks) / self._base - 1.0) + _QUOTIENT_ROUNDING
-        sizes = np.nan_to_num(moves * (1.0 + _ROUNDING) / self._scale, nan=0.0)
+        sizes = moves * (1.0 + _ROUNDING) / self._scale
+        sizes[np.isnan(sizes)] = 0.0
         largest = float(sizes.max(initial=0.0))
         rows = self._prefix(largest)
         if rows <= self._tuning.separate_from_rows and largest < self._watched_until:
@@ -153,8 +154,8 @@ class SafeRadiusIndex:
         """
         n = self._prefix(move.size)
         prices = valid_marks(marks)
-        collateral = self._collateral.prefix_dot(prices, n)
-        debt = self._debt.prefix_dot(prices, n)
+        collateral = self._collateral.dot_of_first(prices, n)
+        debt = self._debt.dot_of_first(prices, n)
         leaves = leaves_interval(collateral, debt, self._low[:n], self._up[:n], self._slack)
         parts = [self._rows[:n][leaves], self._hot_rows]
         parts += [self.book.rows_holding(asset) for asset in move.outliers]
@@ -178,7 +179,7 @@ class SafeRadiusIndex:
                     best, best_rows = Move(size, tuple(order[:n_outliers].tolist())), rows
             if listed >= best_rows:
                 break
-            listed += self.book.rows_holding(asset).size
+            listed += self.book.count_holding(asset)
         return (
             best
             if best_rows
