@@ -1,5 +1,5 @@
-// Runs npm's forge binary and ends as it ended. The launcher of @foundry-rs/forge 1.7.1 ends with 0 whatever happened,
-// which would let a failed build or test pass.
+// Runs the forge binary of this platform's npm package and ends as it ended. The launcher package @foundry-rs/forge
+// is not used: its 1.7.1 ends with 0 whatever happened, which would let a failed build or test pass.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -11,6 +11,7 @@ const forge = fileURLToPath(
 );
 if (!existsSync(forge)) {
   process.stderr.write(`forge is missing at ${forge}: run \`npm ci\` in contracts/\n`);
+  process.stderr.write("platforms other than linux-amd64 first need their @foundry-rs packages in contracts/package.json\n");
   process.exit(1);
 }
 const { status, error } = spawnSync(forge, process.argv.slice(2), { stdio: "inherit" });
