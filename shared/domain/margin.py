@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from shared.risk.states import MarginState
@@ -59,3 +62,31 @@ def concerns_client(previous: State | None, state: State) -> bool:
     """Whether the client is told: of every state from WARNING on, and of leaving one of them."""
     calm = (State.NO_DEBT, State.HEALTHY, None)
     return state not in calm or previous not in calm
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedValuation:
+    """USD amounts and health when the state was recorded; ``health_pct`` is None without debt."""
+
+    collateral_usd: Decimal
+    debt_usd: Decimal
+    health_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MarginRecord:
+    """An account's margin state.
+
+    ``state`` is what the account is now; ``valued_state`` is its last state while every asset had a mark
+    (they differ only while ``state`` is UNVALUED). ``transitions`` counts the margin transitions announced.
+    """
+
+    account_id: str
+    state: State
+    valued_state: State | None
+    transitions: int
+    unvalued_assets: tuple[str, ...]
+    valuation: RecordedValuation | None
+    tick_sequence: int
+    position_version: int
+    as_of: datetime

@@ -34,7 +34,7 @@ class MarginTransition(Event):
     notify: bool
     valuation: Valuation
     marks: dict[AssetId, ExactDecimal]
-    tick_sequence: PositiveInt
+    tick_sequence: NonNegativeInt
     position_version: PositiveInt
     as_of: Instant
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Self
 
 from pydantic import model_validator
 
+from shared.domain.marks import MarkStatus
 from shared.events.base import (
     AssetId,
     Event,
@@ -17,15 +17,6 @@ from shared.events.base import (
     PositiveInt,
     Record,
 )
-
-
-class MarkStatus(StrEnum):
-    """Whether a mark may be used, and if not, why."""
-
-    OK = "ok"
-    STALE = "stale"
-    INVALID = "invalid"
-    MISSING = "missing"
 
 
 class Mark(Record):

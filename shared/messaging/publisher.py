@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry
 from google.cloud.pubsub_v1 import PublisherClient
 from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
 
 from shared.config import Settings
+from shared.errors import RetryableError
 
 PUBLISH_TIMEOUT_S = 5.0
 
@@ -59,6 +61,22 @@ class Publisher:
                         self._client.topic_path(self._project, message.topic), message.ordering_key
                     )
         return outcomes
+
+    def check(self) -> None:
+        """Make sure that Pub/Sub answers and has topics of ours.
+
+        Raises:
+            RetryableError: it does not.
+        """
+        try:
+            topics = self._client.list_topics(
+                request={"project": f"projects/{self._project}", "page_size": 1},
+                timeout=PUBLISH_TIMEOUT_S,
+            )
+            if next(iter(topics), None) is None:
+                raise RetryableError(f"project {self._project} has no topics")
+        except google_errors.GoogleAPICallError as error:
+            raise RetryableError(f"Pub/Sub did not answer: {error}") from error
 
 
 @lru_cache(maxsize=16)

@@ -260,11 +260,13 @@ def _keep(message: _Message, error: TerminalError, context: Context) -> None:
 
     attributes = {
         **message.attributes,
-        dead_letters.REASON: error.reason[:900],
-        dead_letters.FIELD: error.field or "",
-        dead_letters.FUNCTION: context.function,
-        dead_letters.SOURCE_TOPIC: message.topic,
-        dead_letters.SOURCE_MESSAGE_ID: message.message_id,
+        **dead_letters.describe(
+            reason=error.reason,
+            field=error.field,
+            function=context.function,
+            topic=message.topic,
+            message_id=message.message_id,
+        ),
     }
     letter = publisher.OutboundMessage(dead_letter_topic(message.topic), message.data, attributes=attributes)
     (failure,) = publisher.connect(context.settings).publish([letter])

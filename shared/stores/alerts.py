@@ -40,35 +40,45 @@ def find_many(client: firestore.Client, alert_ids: Iterable[str]) -> dict[str, M
 def list_page(
     client: firestore.Client,
     *,
-    account_id: str | None,
+    account_ids: Iterable[str] | None,
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[MarginTransition]:
-    """Up to ``limit`` alerts, newest first, from the one behind ``before`` (created_at, alert id)."""
-    statement: Any = client.collection(COLLECTION)
-    if account_id is not None:
-        statement = statement.where(filter=firestore.FieldFilter("account_id", "==", account_id))
-    statement = (
-        statement.order_by("created_at", direction=firestore.Query.DESCENDING)
+    """Up to ``limit`` alerts, newest first, from the one behind ``before`` (created_at, alert id).
+
+    ``account_ids`` restricts them to these accounts; None means all.
+    """
+    statement: Any = (
+        client.collection(COLLECTION)
+        .order_by("created_at", direction=firestore.Query.DESCENDING)
         .order_by("__name__", direction=firestore.Query.DESCENDING)
         .limit(limit)
     )
     if before is not None:
         statement = statement.start_after(
-            {
-                "created_at": before[0],
-                "__name__": client.document(f"{COLLECTION}/{before[1]}"),
-            }
+            {"created_at": before[0], "__name__": client.document(f"{COLLECTION}/{before[1]}")}
         )
-    return [_decode(document) for document in database.query(statement)]
+    documents = database.query_among(statement, "account_id", account_ids)
+    found = sorted(map(_decode, documents), key=lambda alert: (alert.as_of, alert.event_id), reverse=True)
+    return found[:limit]
 
 
-def list_since(client: firestore.Client, moment: datetime, *, limit: int) -> list[MarginTransition]:
-    """Up to ``limit`` alerts of transitions at or after ``moment``, oldest first."""
+def list_since(
+    client: firestore.Client, moment: datetime, *, after: str | None = None, limit: int
+) -> list[MarginTransition]:
+    """Up to ``limit`` alerts of transitions at or after ``moment``, oldest first.
+
+    ``after`` is the alert id behind which to begin among those of ``moment`` itself.
+    """
     statement = (
         client.collection(COLLECTION)
         .where(filter=firestore.FieldFilter("created_at", ">=", moment))
         .order_by("created_at")
+        .order_by("__name__")
         .limit(limit)
     )
+    if after is not None:
+        statement = statement.start_after(
+            {"created_at": moment, "__name__": client.document(f"{COLLECTION}/{after}")}
+        )
     return [_decode(document) for document in database.query(statement)]

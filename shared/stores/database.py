@@ -193,6 +193,27 @@ def query(statement: Any) -> list[Document]:
     return [document for document in map(_document, snapshots) if document is not None]
 
 
+MAX_AMONG = 30
+"""Values that one Firestore query may compare a field with (``in``, ``array_contains_any``)."""
+
+
+def query_among(
+    statement: Any, field: str, values: Iterable[str] | None, *, operator: str = "in"
+) -> list[Document]:
+    """The documents of a query whose ``field`` is among ``values`` (None: whatever it is), each once.
+
+    One query per :data:`MAX_AMONG` values: ordered and limited within each, so the caller sorts and cuts.
+    """
+    if values is None:
+        return query(statement)
+    wanted = sorted(set(values))
+    found: dict[str, Document] = {}
+    for start in range(0, len(wanted), MAX_AMONG):
+        condition = firestore.FieldFilter(field, operator, wanted[start : start + MAX_AMONG])
+        found.update((document.id, document) for document in query(statement.where(filter=condition)))
+    return list(found.values())
+
+
 def count(statement: Any) -> int:
     """How many documents a query has, by aggregation (billed as one read per thousand).
 

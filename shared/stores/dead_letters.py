@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -78,14 +78,24 @@ def decode(fields: Mapping[str, Any]) -> DeadLetter:
     )
 
 
-def list_open(client: firestore.Client, *, limit: int) -> list[tuple[DeadLetter, Any]]:
-    """Up to ``limit`` letters that wait, in order of id, with what a replacement is conditioned on."""
-    statement = (
-        client.collection(COLLECTION)
-        .where(filter=firestore.FieldFilter("status", "==", DeadLetterStatus.OPEN.value))
-        .limit(limit)
+def find_many(client: firestore.Client, dead_letter_ids: Iterable[str]) -> dict[str, tuple[DeadLetter, Any]]:
+    """Letters by id, with what a replacement is conditioned on; those that do not exist are left out."""
+    documents = database.find_all(client, map(path, dead_letter_ids))
+    return {document.id: (decode(document.fields), document.read_at) for document in documents.values()}
+
+
+def list_open(
+    client: firestore.Client, *, topic: str | None = None, limit: int
+) -> list[tuple[DeadLetter, Any]]:
+    """Up to ``limit`` letters that wait, with what a replacement is conditioned on."""
+    statement = client.collection(COLLECTION).where(
+        filter=firestore.FieldFilter("status", "==", DeadLetterStatus.OPEN.value)
     )
-    return [(decode(document.fields), document.read_at) for document in database.query(statement)]
+    if topic is not None:
+        statement = statement.where(filter=firestore.FieldFilter("topic", "==", topic))
+    return [
+        (decode(document.fields), document.read_at) for document in database.query(statement.limit(limit))
+    ]
 
 
 def count_open(client: firestore.Client) -> int:

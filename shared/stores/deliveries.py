@@ -97,22 +97,28 @@ def list_of_alerts(client: firestore.Client, alert_ids: Iterable[str]) -> dict[s
 def list_page(
     client: firestore.Client,
     *,
-    recipient_id: str | None,
+    recipient_ids: Iterable[str] | None,
+    alert_id: str | None = None,
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[Delivery]:
     """Up to ``limit`` deliveries, the last changed first, from the one behind ``before``
-    (updated_at, delivery id)."""
-    statement: Any = client.collection(COLLECTION)
-    if recipient_id is not None:
-        statement = statement.where(filter=firestore.FieldFilter("recipient_id", "==", recipient_id))
-    statement = (
-        statement.order_by("updated_at", direction=firestore.Query.DESCENDING)
+    (updated_at, delivery id).
+
+    ``recipient_ids`` restricts them to these recipients; None means all.
+    """
+    statement: Any = (
+        client.collection(COLLECTION)
+        .order_by("updated_at", direction=firestore.Query.DESCENDING)
         .order_by("__name__", direction=firestore.Query.DESCENDING)
         .limit(limit)
     )
+    if alert_id is not None:
+        statement = statement.where(filter=firestore.FieldFilter("alert_id", "==", alert_id))
     if before is not None:
         statement = statement.start_after(
             {"updated_at": before[0], "__name__": client.document(path(before[1]))}
         )
-    return [decode(document.fields) for document in database.query(statement)]
+    documents = database.query_among(statement, "recipient_id", recipient_ids)
+    documents.sort(key=lambda document: (document.fields["updated_at"], document.id), reverse=True)
+    return [decode(document.fields) for document in documents[:limit]]

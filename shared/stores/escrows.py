@@ -139,27 +139,19 @@ def list_page(
     after: str | None,
     limit: int,
     status: EscrowStatus | None = None,
+    parties: Iterable[str] | None = None,
 ) -> list[StoredEscrow]:
     """Up to ``limit`` escrows in order of id, from the one behind ``after``.
 
-    An escrow whose creation has not been seen has no status and is not listed.
+    ``parties`` restricts them to those in which one of these addresses is payer, payee or arbiter; None
+    means all. An escrow whose creation has not been seen has no status and is not listed.
     """
-    statement: Any = client.collection(COLLECTION)
+    statement: Any = client.collection(COLLECTION).order_by("escrow_id").limit(limit)
     if status is not None:
         statement = statement.where(filter=firestore.FieldFilter("status", "==", status.value))
-    statement = statement.order_by("escrow_id").limit(limit)
     if after is not None:
         statement = statement.start_after({"escrow_id": after})
-    decoded = (_decode(document.fields) for document in database.query(statement))
-    return [stored for stored in decoded if stored is not None]
-
-
-def list_of_party(client: firestore.Client, party: str, *, limit: int) -> list[StoredEscrow]:
-    """Up to ``limit`` escrows in which an address is payer, payee or arbiter, in order of id."""
-    statement = (
-        client.collection(COLLECTION)
-        .where(filter=firestore.FieldFilter("parties", "array_contains", party))
-        .limit(limit)
-    )
-    decoded = (_decode(document.fields) for document in database.query(statement))
-    return sorted((stored for stored in decoded if stored is not None), key=lambda stored: stored.escrow_id)
+    documents = database.query_among(statement, "parties", parties, operator="array_contains_any")
+    decoded = (_decode(document.fields) for document in documents)
+    found = sorted((s for s in decoded if s is not None), key=lambda stored: stored.escrow_id)
+    return found[:limit]

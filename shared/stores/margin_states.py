@@ -3,45 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from google.cloud import firestore
 
-from shared.domain.margin import State
+from shared.domain.margin import MarginRecord, RecordedValuation, State
 from shared.stores import database
 
 COLLECTION = "margin_states"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedValuation:
-    """USD amounts and health when the state was recorded; ``health_pct`` is None without debt."""
-
-    collateral_usd: Decimal
-    debt_usd: Decimal
-    health_pct: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class MarginRecord:
-    """An account's margin state.
-
-    ``state`` is what the account is now; ``valued_state`` is its last state while every asset had a mark
-    (they differ only while ``state`` is UNVALUED). ``transitions`` counts the margin transitions announced.
-    """
-
-    account_id: str
-    state: State
-    valued_state: State | None
-    transitions: int
-    unvalued_assets: tuple[str, ...]
-    valuation: RecordedValuation | None
-    tick_sequence: int
-    position_version: int
-    as_of: datetime
 
 
 def path(account_id: str) -> str:
@@ -99,10 +70,20 @@ def find_many(client: firestore.Client, account_ids: Iterable[str]) -> dict[str,
     return {document.id: (decode(document.fields), document.read_at) for document in documents.values()}
 
 
-def list_all(client: firestore.Client) -> list[tuple[MarginRecord, Any]]:
-    """Every record, with what a later replacement is conditioned on."""
-    documents = database.query(client.collection(COLLECTION).order_by("account_id"))
-    return [(decode(document.fields), document.read_at) for document in documents]
+def list_updated_since(
+    client: firestore.Client, moment: datetime | None
+) -> list[tuple[MarginRecord, Any, datetime]]:
+    """Records written at or after ``moment`` (all where None), oldest write first.
+
+    Each comes with what a later replacement is conditioned on, and the time of its write.
+    """
+    statement: Any = client.collection(COLLECTION).order_by("updated_at")
+    if moment is not None:
+        statement = statement.where(filter=firestore.FieldFilter("updated_at", ">=", moment))
+    return [
+        (decode(document.fields), document.read_at, document.fields["updated_at"])
+        for document in database.query(statement)
+    ]
 
 
 def list_in_state(

@@ -1,0 +1,1 @@
+"""The deployed functions: one file each, the file name is the entry point."""

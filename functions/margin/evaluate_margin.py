@@ -1,0 +1,341 @@
+"""Keeps every account's margin state and announces its transitions.
+
+Trigger: ``market.prices.v1``, ``positions.changed.v1``, ``margin.sweeps.v1``.
+Reads: ``accounts`` and ``margin_states`` as they change, ``price_ticks`` that it missed, ``margin_progress``.
+Writes: ``margin_states`` and ``alerts`` per transition, ``margin_progress`` per tick.
+Publishes: ``alerts.margin.v1`` per transition; ``margin.samples.v1`` per sweep; ``alerts.operations.v1``
+when ticks stop and when they resume.
+
+Ticks are evaluated in the order of their sequence, each exactly once, whatever order they arrive in: one
+that was overtaken is read from ``price_ticks``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+
+from pydantic import TypeAdapter
+
+from shared.domain.margin import RecordedValuation, Severity, concerns_client, severity
+from shared.domain.margin_book import Decision, MarkPrices, Reading
+from shared.domain.marks import MarkStatus
+from shared.domain.positions import Account, Position, position_key
+from shared.errors import ConflictError, RetryableError
+from shared.events import topics
+from shared.events.margin import (
+    MarginSamples,
+    MarginSweep,
+    MarginTransition,
+    Sample,
+    Valuation,
+    transition_id,
+)
+from shared.events.operations import OperationsAlert, OperationsAlertKind
+from shared.events.positions import PositionsChanged
+from shared.events.prices import PriceTick
+from shared.messaging import publisher
+from shared.messaging.attributes import EVENT_ID
+from shared.runtime.context import Context
+from shared.runtime.triggers import pubsub_function
+from shared.runtime.warm_book import Announce, WarmBook, usable_prices, warm_book
+from shared.stores import alerts, database, outbox, ticks
+
+_POSITIONS_PER_BATCH = 100
+_SAMPLES_PER_MESSAGE = 1_000
+_ATTEMPTS = 5
+
+
+@pubsub_function(
+    uses=("firestore", "pubsub"),
+    settings=("NETWORK_FILE",),
+    messages={
+        topics.MARKET_PRICES: TypeAdapter(PriceTick),
+        topics.POSITIONS_CHANGED: TypeAdapter(PositionsChanged),
+        topics.MARGIN_SWEEPS: TypeAdapter(MarginSweep),
+    },
+)
+def evaluate_margin(event: PriceTick | PositionsChanged | MarginSweep, context: Context) -> None:
+    """Evaluate the book at a tick, an account at its new positions, or the ages of marks at a sweep."""
+    book = warm_book(context.settings)
+    if isinstance(event, PriceTick):
+        _evaluate_tick(event, book, context)
+    elif isinstance(event, PositionsChanged):
+        _positions_of(book).evaluate(event, context)
+    else:
+        _sweep(book, context)
+
+
+def _evaluate_tick(event: PriceTick, book: WarmBook, context: Context) -> None:
+    applied: list[database.Commit] = []
+    try:
+        with book.lock:
+            for attempt in range(_ATTEMPTS):
+                book.catch_up()
+                try:
+                    _advance_to(event, book, context, applied)
+                except ConflictError:
+                    # Another instance is evaluating the same ticks: see how far it got.
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
+                else:
+                    return
+    finally:
+        # What was committed is announced even where a later tick failed.
+        _publish(applied, context)
+
+
+def _advance_to(event: PriceTick, book: WarmBook, context: Context, applied: list[database.Commit]) -> None:
+    if event.sequence <= book.progress:
+        return
+    missed = (
+        ticks.list_between(database.connect(context.settings), book.progress, event.sequence)
+        if event.sequence > book.progress + 1
+        else []
+    )
+    for tick in (*missed, event):
+        prices = usable_prices(tick)
+        _, commits = book.evaluate(
+            prices,
+            tick_sequence=tick.sequence,
+            as_of=tick.as_of,
+            announce=_announcer(book, prices),
+            traceparent=context.traceparent,
+        )
+        applied += commits
+        if book.prices_stopped:
+            applied.append(_announce_prices(book, tick, stopped=False, context=context))
+            book.prices_stopped = False
+        book.advance(tick)
+
+
+def _announcer(book: WarmBook, prices: MarkPrices) -> Announce:
+    def announce(commit: database.Commit, decision: Decision) -> None:
+        if not decision.is_transition:
+            return
+        transition = _transition(book, prices, decision)
+        alerts.add(commit, transition)
+        commit.announce(topics.MARGIN_ALERTS, transition, ordering_key=transition.account_id)
+
+    return announce
+
+
+def _transition(book: WarmBook, prices: MarkPrices, decision: Decision) -> MarginTransition:
+    record = decision.record
+    if record.valuation is None:
+        raise AssertionError(f"{record.account_id}: a transition without a valuation")
+    held = {asset: prices.get(asset) for asset in book.book.held_assets(record.account_id)}
+    return MarginTransition(
+        event_id=transition_id(record.account_id, record.transitions),
+        account_id=record.account_id,
+        sequence=record.transitions,
+        previous_state=decision.previous_state,
+        state=record.state,
+        severity=severity(decision.previous_state, record.state),
+        notify=concerns_client(decision.previous_state, record.state),
+        valuation=_valuation(record.valuation),
+        marks={asset: price for asset, price in held.items() if price is not None},
+        tick_sequence=record.tick_sequence,
+        position_version=record.position_version,
+        as_of=record.as_of,
+    )
+
+
+def _valuation(valuation: RecordedValuation) -> Valuation:
+    return Valuation(
+        collateral_usd=valuation.collateral_usd,
+        debt_usd=valuation.debt_usd,
+        health_pct=valuation.health_pct,
+    )
+
+
+class _PositionBatches:
+    """Position changes that arrive together are evaluated and recorded together.
+
+    Whoever gets the book's lock takes all that wait, so that a burst costs one commit per batch and not one
+    per message; each caller still returns only when its own message has been dealt with.
+    """
+
+    def __init__(self, book: WarmBook) -> None:
+        self._book = book
+        self._waiting: deque[tuple[PositionsChanged, Future[None]]] = deque()
+
+    def evaluate(self, event: PositionsChanged, context: Context) -> None:
+        done: Future[None] = Future()
+        self._waiting.append((event, done))
+        with self._book.lock:
+            while not done.done():
+                count = min(len(self._waiting), _POSITIONS_PER_BATCH)
+                self._take([self._waiting.popleft() for _ in range(count)], context)
+        done.result()
+
+    def _take(self, batch: list[tuple[PositionsChanged, Future[None]]], context: Context) -> None:
+        try:
+            commits = _evaluate_positions([event for event, _ in batch], self._book, context)
+            _publish(commits, context)
+        except Exception as error:  # noqa: BLE001 every caller raises it for its own message
+            for _, done in batch:
+                done.set_exception(error)
+        else:
+            for _, done in batch:
+                done.set_result(None)
+
+
+@lru_cache(maxsize=4)
+def _positions_of(book: WarmBook) -> _PositionBatches:
+    return _PositionBatches(book)
+
+
+def _evaluate_positions(
+    events: list[PositionsChanged], book: WarmBook, context: Context
+) -> list[database.Commit]:
+    book.catch_up()
+    book.take(_account(event) for event in events)
+    tick_sequence = book.progress
+    as_of = max(event.as_of for event in events)
+    prices: MarkPrices = {}
+    if book.tick is not None:
+        as_of = max(as_of, book.tick.as_of)
+        prices = prices_at(book.tick, book.latest(context.as_of), _tick_max_age(context))
+    changed, commits = book.evaluate(
+        prices,
+        tick_sequence=tick_sequence,
+        as_of=as_of,
+        announce=_announcer(book, prices),
+        traceparent=context.traceparent,
+    )
+    unchanged = dict.fromkeys(event.account_id for event in events if event.account_id not in changed)
+    acknowledged = [
+        book.book.acknowledge(account_id, prices, tick_sequence=tick_sequence, as_of=as_of)
+        for account_id in unchanged
+    ]
+    book.record([decision for decision in acknowledged if decision is not None], context.traceparent)
+    return commits
+
+
+def _account(event: PositionsChanged) -> Account:
+    return Account(
+        event.account_id,
+        event.version,
+        event.as_of,
+        {
+            position_key(position.chain_id, position.asset): Position(
+                position.chain_id,
+                position.asset,
+                position.decimals,
+                position.collateral_base,
+                position.debt_base,
+                sequence=0,
+            )
+            for position in event.positions
+        },
+    )
+
+
+def _sweep(book: WarmBook, context: Context) -> None:
+    """Unvalue what has become too old since the last tick, and sample every account's health."""
+    applied: list[database.Commit] = []
+    with book.lock:
+        book.catch_up()
+        tick = book.tick
+        if tick is None or context.as_of < book.latest(context.as_of):
+            # Nothing to value yet, or a sweep that a later one overtook.
+            return
+        prices = prices_at(tick, context.as_of, _tick_max_age(context))
+        if prices != book.prices:
+            _, commits = book.evaluate(
+                prices,
+                tick_sequence=tick.sequence,
+                as_of=context.as_of,
+                announce=_announcer(book, prices),
+                traceparent=context.traceparent,
+            )
+            applied += commits
+        if context.as_of - tick.as_of > _tick_max_age(context) and not book.prices_stopped:
+            applied.append(_announce_prices(book, tick, stopped=True, context=context))
+            book.prices_stopped = True
+        readings = list(book.book.read_all(prices))
+    _publish(applied, context)
+    _publish_samples(readings, tick, context)
+
+
+def _tick_max_age(context: Context) -> timedelta:
+    return timedelta(seconds=context.network.tick_max_age_s)
+
+
+def prices_at(tick: PriceTick, as_of: datetime, tick_max_age: timedelta) -> dict[str, Decimal | None]:
+    """The prices of a tick that may still be used at ``as_of``: none of a tick that is too old."""
+    if as_of - tick.as_of > tick_max_age:
+        return {}
+    return {
+        mark.asset: mark.price
+        for mark in tick.marks
+        if mark.status is MarkStatus.OK
+        and mark.observed_at is not None
+        and as_of - mark.observed_at <= timedelta(seconds=mark.max_age_s)
+    }
+
+
+def _announce_prices(book: WarmBook, tick: PriceTick, *, stopped: bool, context: Context) -> database.Commit:
+    kind = OperationsAlertKind.PRICES_STOPPED if stopped else OperationsAlertKind.PRICES_RESUMED
+    last = book.tick.sequence if book.tick is not None else 0
+    alert = OperationsAlert(
+        event_id=f"{kind}:{last}",
+        kind=kind,
+        subject="prices",
+        severity=Severity.CRITICAL if stopped else Severity.INFO,
+        message=(
+            f"No price tick since {tick.as_of.isoformat()}: every account with positions is unvalued."
+            if stopped
+            else "Price ticks arrive again."
+        ),
+        details={"tick": str(tick.sequence), "accounts": str(len(book.book))},
+        as_of=context.as_of,
+    )
+    commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
+    commit.announce(topics.OPERATIONS_ALERTS, alert, ordering_key=alert.subject)
+    commit.apply()
+    return commit
+
+
+def _publish(commits: list[database.Commit], context: Context) -> None:
+    announced = {key: message for commit in commits for key, message in commit.announced.items()}
+    outbox.publish(database.connect(context.settings), publisher.connect(context.settings), announced)
+
+
+def _publish_samples(readings: list[Reading], tick: PriceTick, context: Context) -> None:
+    """Samples are published without an outbox: a sweep that fails is delivered again with the same ids."""
+    messages: list[publisher.OutboundMessage] = []
+    minute = context.as_of.replace(second=0, microsecond=0).isoformat()
+    for number, chunk in enumerate(batched(readings, _SAMPLES_PER_MESSAGE)):
+        event = MarginSamples(
+            event_id=f"samples:{minute}:{number}",
+            as_of=context.as_of,
+            tick_sequence=tick.sequence,
+            samples=tuple(
+                Sample(
+                    account_id=reading.account_id,
+                    state=reading.state,
+                    valuation=None if reading.valuation is None else _valuation(reading.valuation),
+                )
+                for reading in chunk
+            ),
+        )
+        messages.append(
+            publisher.OutboundMessage(
+                topics.MARGIN_SAMPLES, event.encode(), attributes={EVENT_ID: event.event_id}
+            )
+        )
+    failures = [error for error in publisher.connect(context.settings).publish(messages) if error]
+    if failures:
+        raise RetryableError(f"{len(failures)} of {len(messages)} samples were not taken: {failures[0]!r}")
+
+
+def batched(readings: list[Reading], size: int) -> Iterator[list[Reading]]:
+    """Consecutive chunks of up to ``size``."""
+    for start in range(0, len(readings), size):
+        yield readings[start : start + size]

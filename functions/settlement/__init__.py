@@ -1,0 +1,1 @@
+"""Accounts and escrows as the chain reports them."""

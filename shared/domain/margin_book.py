@@ -1,0 +1,324 @@
+"""All accounts of a book by name, their recorded margin states, and the decisions of a tick.
+
+The arithmetic is the risk core's; this module gives it names, numbers its transitions, and says what must
+be recorded. It is the one margin model of ``evaluate_margin`` and of the gateway's live health.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+
+from shared.domain.margin import MarginRecord, RecordedValuation, State, state_of
+from shared.domain.money import usd
+from shared.domain.network import Network
+from shared.domain.positions import Account
+from shared.risk.evaluator import BookEvaluator, Marks
+from shared.risk.margin import health_pct
+from shared.risk.positions import AssetFactors, FactorTable, Position
+from shared.risk.states import NEVER_EVALUATED, MarginState
+
+MarkPrices = Mapping[str, Decimal | None]
+"""USD per whole token by asset; None, or no entry, where there is no usable mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What must be recorded for one account, and the transition to announce, if it is one."""
+
+    record: MarginRecord
+    previous_state: State | None
+    is_transition: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One account's margin at some marks; recorded nowhere."""
+
+    account_id: str
+    state: State
+    unvalued_assets: tuple[str, ...]
+    valuation: RecordedValuation | None
+
+
+class MarginBook:
+    """The accounts of a book. Not safe for concurrent use; deterministic."""
+
+    def __init__(self, network: Network) -> None:
+        self.assets = tuple(sorted(network.assets))
+        self._index = {asset: index for index, asset in enumerate(self.assets)}
+        self._evaluator = BookEvaluator(
+            FactorTable(
+                [
+                    AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
+                    for asset in self.assets
+                ]
+            ),
+            network.margin_policy,
+        )
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = []
+        self._versions: dict[str, int] = {}
+        self._held: dict[str, tuple[str, ...]] = {}
+        self._records: dict[str, MarginRecord] = {}
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def __contains__(self, account_id: str) -> bool:
+        return account_id in self._versions
+
+    def version(self, account_id: str) -> int:
+        """The version of an account's positions in the book; 0 where it is not in it."""
+        return self._versions.get(account_id, 0)
+
+    def record(self, account_id: str) -> MarginRecord | None:
+        """What is recorded of an account, or None."""
+        return self._records.get(account_id)
+
+    def replace_positions(self, account: Account) -> bool:
+        """Give an account its positions, unless those in the book are as new; whether it did.
+
+        Raises:
+            KeyError: a position is in an asset that the network description does not list.
+        """
+        if account.version <= self.version(account.account_id):
+            return False
+        number = self._numbers.get(account.account_id)
+        if number is None:
+            number = len(self._names)
+            self._numbers[account.account_id] = number
+            self._names.append(account.account_id)
+        self._evaluator.replace_account(
+            number,
+            [
+                Position(
+                    self._index[position.asset],
+                    position.decimals,
+                    position.collateral_base,
+                    position.debt_base,
+                )
+                for position in account.positions.values()
+            ],
+        )
+        if account.account_id not in self._versions:
+            self._restore(account.account_id)
+        self._versions[account.account_id] = account.version
+        self._held[account.account_id] = tuple(
+            sorted(
+                {
+                    position.asset
+                    for position in account.positions.values()
+                    if position.collateral_base or position.debt_base
+                }
+            )
+        )
+        return True
+
+    def held_assets(self, account_id: str) -> tuple[str, ...]:
+        """Assets in which an account holds or owes anything, in order."""
+        return self._held[account_id]
+
+    def remove(self, account_id: str) -> None:
+        """Take an account out of the book."""
+        if account_id in self._versions:
+            self._evaluator.remove_account(self._numbers[account_id])
+            del self._versions[account_id]
+            del self._held[account_id]
+            self._records.pop(account_id, None)
+
+    def set_record(self, record: MarginRecord) -> None:
+        """Take over what is recorded of an account; decisions go on from there."""
+        self._records[record.account_id] = record
+        if record.account_id in self._versions:
+            self._restore(record.account_id)
+
+    def forget_record(self, account_id: str) -> None:
+        """Nothing is recorded of an account after all."""
+        self._records.pop(account_id, None)
+        if account_id in self._versions:
+            self._restore(account_id)
+
+    def _restore(self, account_id: str) -> None:
+        record = self._records.get(account_id)
+        state = NEVER_EVALUATED if record is None or record.valued_state is None else record.valued_state.code
+        is_valued = record is None or record.state is not State.UNVALUED
+        self._evaluator.set_state(self._numbers[account_id], state, is_valued=is_valued)
+
+    def marks(self, prices: MarkPrices) -> Marks:
+        """Prices in the order of :attr:`assets`."""
+        return Marks.from_decimals([prices.get(asset) for asset in self.assets])
+
+    def decide(self, prices: MarkPrices, *, tick_sequence: int, as_of: datetime) -> list[Decision]:
+        """Evaluate the book at a tick's prices: what changed, in order of account.
+
+        The book takes the decisions as recorded; a caller that fails to record one must give the book
+        what is recorded instead (:meth:`set_record`). An account whose record is of this tick or a later
+        one with the same positions is left as recorded.
+        """
+        marks = self.marks(prices)
+        changes = self._evaluator.tick(marks)
+        decisions: list[Decision] = []
+        changed = {int(number) for number in changes.accounts}
+        for position, number in enumerate(changes.accounts):
+            account_id = self._names[int(number)]
+            record = self._next(account_id, tick_sequence, as_of)
+            if record is None:
+                self._restore(account_id)
+                continue
+            previous = record.valued_state
+            state = state_of(int(changes.current[position]))
+            decisions.append(
+                Decision(
+                    replace(
+                        record,
+                        state=state,
+                        valued_state=state,
+                        transitions=record.transitions + 1,
+                        unvalued_assets=(),
+                        valuation=_valuation(
+                            float(changes.collateral_usd[position]), float(changes.debt_usd[position])
+                        ),
+                    ),
+                    previous,
+                    is_transition=True,
+                )
+            )
+        for number, assets in changes.became_unvalued.items():
+            account_id = self._names[number]
+            record = self._next(account_id, tick_sequence, as_of)
+            if record is None:
+                self._restore(account_id)
+                continue
+            decisions.append(
+                Decision(
+                    replace(
+                        record,
+                        state=State.UNVALUED,
+                        unvalued_assets=tuple(self.assets[asset] for asset in assets),
+                        valuation=None,
+                    ),
+                    record.valued_state,
+                    is_transition=False,
+                )
+            )
+        for number in changes.became_valued:
+            account_id = self._names[number]
+            if number in changed:
+                continue
+            record = self._next(account_id, tick_sequence, as_of)
+            if record is None or record.valued_state is None:
+                self._restore(account_id)
+                continue
+            margin = self._evaluator.evaluate(number, marks)
+            decisions.append(
+                Decision(
+                    replace(
+                        record,
+                        state=record.valued_state,
+                        unvalued_assets=(),
+                        valuation=_valuation(margin.collateral_usd, margin.debt_usd),
+                    ),
+                    record.valued_state,
+                    is_transition=False,
+                )
+            )
+        for decision in decisions:
+            self._records[decision.record.account_id] = decision.record
+        return sorted(decisions, key=lambda decision: decision.record.account_id)
+
+    def _next(self, account_id: str, tick_sequence: int, as_of: datetime) -> MarginRecord | None:
+        record = self._records.get(account_id)
+        version = self._versions[account_id]
+        if record is None:
+            return MarginRecord(
+                account_id=account_id,
+                state=State.UNVALUED,
+                valued_state=None,
+                transitions=0,
+                unvalued_assets=(),
+                valuation=None,
+                tick_sequence=tick_sequence,
+                position_version=version,
+                as_of=as_of,
+            )
+        if record.tick_sequence > tick_sequence:
+            return None
+        if record.tick_sequence == tick_sequence and record.position_version > version:
+            return None
+        return replace(
+            record,
+            tick_sequence=tick_sequence,
+            position_version=version,
+            as_of=max(as_of, record.as_of),
+        )
+
+    def acknowledge(
+        self, account_id: str, prices: MarkPrices, *, tick_sequence: int, as_of: datetime
+    ) -> Decision | None:
+        """What to record of an account whose new positions changed no state; None if nothing."""
+        record = self._records.get(account_id)
+        if record is None or record.position_version >= self._versions[account_id]:
+            return None
+        reading = self.read(account_id, prices)
+        updated = replace(
+            record,
+            unvalued_assets=reading.unvalued_assets,
+            valuation=reading.valuation,
+            tick_sequence=max(tick_sequence, record.tick_sequence),
+            position_version=self._versions[account_id],
+            as_of=max(as_of, record.as_of),
+        )
+        self._records[account_id] = updated
+        return Decision(updated, record.valued_state, is_transition=False)
+
+    def read(self, account_id: str, prices: MarkPrices) -> Reading:
+        """One account's margin at some prices, against its recorded state.
+
+        Raises:
+            KeyError: the account is not in the book.
+        """
+        if account_id not in self._versions:
+            raise KeyError(account_id)
+        margin = self._evaluator.evaluate(self._numbers[account_id], self.marks(prices))
+        if margin.unvalued_assets:
+            names = tuple(self.assets[asset] for asset in margin.unvalued_assets)
+            return Reading(account_id, State.UNVALUED, names, None)
+        return Reading(
+            account_id,
+            state_of(margin.state),
+            (),
+            _valuation(margin.collateral_usd, margin.debt_usd),
+        )
+
+    def read_all(self, prices: MarkPrices) -> Iterator[Reading]:
+        """Every account at some prices, with its recorded state, valued in one pass."""
+        marks = self.marks(prices)
+        book = self._evaluator.book
+        valuation = book.revalue(marks.values)
+        for row, number in enumerate(book.accounts):
+            if number < 0:
+                continue
+            account_id = self._names[int(number)]
+            if valuation.unvalued[row]:
+                missing = tuple(self.assets[asset] for asset in book.unvalued_assets(row, marks.values))
+                yield Reading(account_id, State.UNVALUED, missing, None)
+                continue
+            code = self._evaluator.state(int(number))
+            if code == NEVER_EVALUATED:
+                continue
+            yield Reading(
+                account_id,
+                state_of(MarginState(code)),
+                (),
+                _valuation(float(valuation.collateral_usd[row]), float(valuation.debt_usd[row])),
+            )
+
+
+def _valuation(collateral_usd: float, debt_usd: float) -> RecordedValuation:
+    health = float(health_pct(np.array([collateral_usd]), np.array([debt_usd]))[0])
+    return RecordedValuation(usd(collateral_usd), usd(debt_usd), health if np.isfinite(health) else None)

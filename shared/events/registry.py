@@ -1,0 +1,27 @@
+"""How to decode the messages of every topic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.events import topics
+from shared.events.deliveries import DeliveryChanged
+from shared.events.margin import MarginSamples, MarginSweep, MarginTransition
+from shared.events.operations import OperationsAlert
+from shared.events.positions import PositionsChanged
+from shared.events.prices import PriceTick
+from shared.events.settlement import SettlementEvent
+
+ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
+    topics.SETTLEMENT_EVENTS: TypeAdapter(SettlementEvent),
+    topics.POSITIONS_CHANGED: TypeAdapter(PositionsChanged),
+    topics.MARKET_PRICES: TypeAdapter(PriceTick),
+    topics.MARGIN_ALERTS: TypeAdapter(MarginTransition),
+    topics.MARGIN_SAMPLES: TypeAdapter(MarginSamples),
+    topics.MARGIN_SWEEPS: TypeAdapter(MarginSweep),
+    topics.OPERATIONS_ALERTS: TypeAdapter(OperationsAlert),
+    topics.DELIVERIES: TypeAdapter(DeliveryChanged),
+}

@@ -1,0 +1,96 @@
+"""E-mail over SMTP (RFC 5321), one connection kept per thread."""
+
+from __future__ import annotations
+
+import smtplib
+import threading
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from functools import lru_cache
+from hashlib import sha256
+
+from shared.config import Settings, SmtpServer
+from shared.domain.notifications import Notice
+from shared.providers.delivery import SendingFailedError, SendingRejectedError
+
+_TIMEOUT_S = 10.0
+
+
+def message_id(delivery_id: str, sender: str) -> str:
+    """The Message-ID of a delivery: the same at every attempt, so that a repeat is recognised."""
+    domain = sender.rpartition("@")[2]
+    return f"<{sha256(delivery_id.encode()).hexdigest()[:32]}@{domain}>"
+
+
+class Mailer:
+    """Hands e-mail over to one mail relay."""
+
+    def __init__(self, server: SmtpServer, sender: str) -> None:
+        self._server = server
+        self._sender = sender
+        self._kept = threading.local()
+
+    def send(self, *, delivery_id: str, recipient: str, notice: Notice, as_of: datetime) -> None:
+        """Hand over one e-mail.
+
+        Raises:
+            SendingRejectedError: the relay refused the recipient or the message for good (5xx).
+            SendingFailedError: the relay could not be reached or asked to try later (4xx).
+        """
+        message = EmailMessage()
+        message["Message-ID"] = message_id(delivery_id, self._sender)
+        message["Date"] = format_datetime(as_of)
+        message["From"] = self._sender
+        message["To"] = recipient
+        message["Subject"] = notice.subject
+        message.set_content(notice.text)
+        try:
+            self._connection().send_message(message)
+        except smtplib.SMTPServerDisconnected:
+            # A relay drops idle connections; only a fresh one's failure means something.
+            self._forget()
+            self._send_anew(message)
+        except (smtplib.SMTPException, OSError) as error:
+            raise self._failure(error) from error
+
+    def _send_anew(self, message: EmailMessage) -> None:
+        try:
+            self._connection().send_message(message)
+        except (smtplib.SMTPException, OSError) as error:
+            raise self._failure(error) from error
+
+    def _connection(self) -> smtplib.SMTP:
+        kept: smtplib.SMTP | None = getattr(self._kept, "connection", None)
+        if kept is not None:
+            return kept
+        server = self._server
+        connection = smtplib.SMTP(server.host, server.port, timeout=_TIMEOUT_S)
+        if server.starttls:
+            connection.starttls()
+        if server.username is not None and server.password is not None:
+            connection.login(server.username, server.password)
+        self._kept.connection = connection
+        return connection
+
+    def _forget(self) -> None:
+        kept: smtplib.SMTP | None = getattr(self._kept, "connection", None)
+        self._kept.connection = None
+        if kept is not None:
+            kept.close()
+
+    def _failure(self, error: Exception) -> SendingFailedError | SendingRejectedError:
+        self._forget()
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            codes = [code for code, _ in error.recipients.values()]
+            if codes and all(code >= 500 for code in codes):
+                return SendingRejectedError(f"the relay refused the recipient: {error.recipients}")
+        elif isinstance(error, smtplib.SMTPResponseException) and error.smtp_code >= 500:
+            return SendingRejectedError(f"the relay refused the message: {error.smtp_code}")
+        return SendingFailedError(f"the relay did not take the message: {error!r}")
+
+
+@lru_cache(maxsize=4)
+def connect(settings: Settings) -> Mailer:
+    """The process's mailer for these settings."""
+    return Mailer(settings.smtp, settings.mail_from)

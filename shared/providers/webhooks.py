@@ -1,0 +1,72 @@
+"""Signed webhooks after the Standard Webhooks specification (https://www.standardwebhooks.com).
+
+The headers are ``webhook-id`` (the delivery's, the same at every attempt), ``webhook-timestamp`` and
+``webhook-signature``, an HMAC-SHA256 over ``id.timestamp.body``.
+"""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+
+import urllib3
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
+
+from shared.providers.delivery import SendingFailedError, SendingRejectedError
+
+_TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
+_TRY_LATER = frozenset({408, 425, 429})
+
+
+def webhook_id(delivery_id: str) -> str:
+    """The webhook id of a delivery: the same at every attempt, so that a repeat is recognised."""
+    return "msg_" + sha256(delivery_id.encode()).hexdigest()[:32]
+
+
+class WebhookSender:
+    """Posts signed webhooks, keeping connections."""
+
+    def __init__(self) -> None:
+        self._pool = urllib3.PoolManager(num_pools=64, maxsize=32, timeout=_TIMEOUT, retries=False)
+
+    def send(self, *, delivery_id: str, url: str, secret: str, body: bytes, now: datetime) -> None:
+        """Post one webhook.
+
+        Raises:
+            SendingRejectedError: the endpoint refused it for good (a 4xx that is no request to try later,
+                a redirect), or the secret cannot sign.
+            SendingFailedError: the endpoint could not be reached, timed out, or asked to try later.
+        """
+        identifier = webhook_id(delivery_id)
+        try:
+            signature = Webhook(secret).sign(identifier, now, body.decode())
+        except (Base64Error, ValueError, EmptyWebhookSecretError) as error:
+            raise SendingRejectedError("the endpoint's secret is not a Standard Webhooks secret") from error
+        try:
+            response = self._pool.request(
+                "POST",
+                url,
+                body=body,
+                headers={
+                    "Content-Type": "application/json",
+                    "webhook-id": identifier,
+                    "webhook-timestamp": str(int(now.timestamp())),
+                    "webhook-signature": signature,
+                },
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise SendingFailedError(f"the endpoint did not answer: {type(error).__name__}") from error
+        if 200 <= response.status < 300:
+            return
+        if response.status >= 500 or response.status in _TRY_LATER:
+            raise SendingFailedError(f"the endpoint answered HTTP {response.status}")
+        raise SendingRejectedError(f"the endpoint answered HTTP {response.status}")
+
+
+@lru_cache(maxsize=1)
+def sender() -> WebhookSender:
+    """The process's sender."""
+    return WebhookSender()

@@ -1,0 +1,238 @@
+"""The margin book that a process keeps warm between invocations: a cache of Firestore, never its master.
+
+It is loaded once and then catches up by reading only what was written since. What is recorded is decided on
+the documents as they were read: a commit that finds one changed is given up, the accounts in question are
+read again, and the decision is made anew. Firestore operations per tick therefore follow what changed:
+one read of the progress, one query that returns the accounts written since the last look, one write of the
+progress, and three writes per transition.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from google.cloud import firestore
+
+from shared.config import Settings
+from shared.domain.margin_book import Decision, MarginBook, MarkPrices
+from shared.domain.marks import MarkStatus
+from shared.domain.network import Network
+from shared.domain.positions import Account
+from shared.errors import ConflictError, RetryableError
+from shared.events.prices import PriceTick
+from shared.runtime.context import load_network
+from shared.stores import accounts, database, margin_progress, margin_states, ticks
+
+OVERLAP = timedelta(seconds=10)
+"""How far before the last write seen the next look begins: commits become visible out of order by less."""
+
+_DECISIONS_PER_COMMIT = database.MAX_WRITES // 3
+_ROUNDS = 8
+
+_log = logging.getLogger(__name__)
+
+Announce = Callable[[database.Commit, Decision], None]
+"""Adds to a commit what a decision announces."""
+
+
+class WarmBook:
+    """A book, the prices it was last evaluated at, and its place in Firestore. Use it under :attr:`lock`."""
+
+    def __init__(self, client: firestore.Client, network: Network) -> None:
+        self.lock = threading.Lock()
+        self.network = network
+        self._client = client
+        self._loaded = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.book = MarginBook(self.network)
+        self.tick: PriceTick | None = None
+        self.prices: MarkPrices = {}
+        self.prices_stopped = False
+        self._swept_at: datetime | None = None
+        self._loaded = False
+        self._read_at: dict[str, Any] = {}
+        self._progress: int = 0
+        self._progress_read_at: Any = None
+        self._accounts_seen: datetime | None = None
+        self._records_seen: datetime | None = None
+
+    @property
+    def progress(self) -> int:
+        """The sequence of the last tick that the book was evaluated at; 0 before the first."""
+        return self._progress
+
+    def latest(self, moment: datetime) -> datetime:
+        """The later of ``moment`` and every moment asked about before: ages of marks never go back."""
+        self._swept_at = moment if self._swept_at is None else max(moment, self._swept_at)
+        return self._swept_at
+
+    def catch_up(self) -> None:
+        """Load the book, or read what was written since the last look.
+
+        Raises:
+            RetryableError: Firestore failed; the book will be loaded anew.
+        """
+        try:
+            if not self._loaded:
+                self._load()
+                return
+            known = self._progress
+            self._read_progress()
+            if self._progress != known:
+                # Another instance evaluated ticks: what it recorded is not in this book.
+                self._take_records(self._records_seen)
+                self._take_tick()
+            self.take(self._changed_accounts())
+        except RetryableError:
+            self._reset()
+            raise
+
+    def _load(self) -> None:
+        self._reset()
+        self._read_progress()
+        self._take_records(None)
+        self.take(self._changed_accounts())
+        self._take_tick()
+        self._loaded = True
+        _log.info("book loaded", extra={"accounts": len(self.book), "tick": self._progress})
+
+    def _read_progress(self) -> None:
+        found = margin_progress.find(self._client)
+        self._progress, self._progress_read_at = found if found is not None else (0, None)
+
+    def _take_records(self, since: datetime | None) -> None:
+        found = margin_states.list_updated_since(self._client, _overlapped(since))
+        for record, read_at, updated_at in found:
+            self.book.set_record(record)
+            self._read_at[record.account_id] = read_at
+            self._records_seen = updated_at
+
+    def _take_tick(self) -> None:
+        for tick in ticks.list_between(self._client, self._progress - 1, self._progress + 1):
+            self.tick, self.prices = tick, usable_prices(tick)
+
+    def _changed_accounts(self) -> list[Account]:
+        changed = accounts.list_updated_since(self._client, _overlapped(self._accounts_seen))
+        if changed:
+            self._accounts_seen = changed[-1][1]
+        return [account for account, _ in changed]
+
+    def take(self, changed: Iterable[Account]) -> None:
+        """Give the book accounts' newer positions; older ones are ignored."""
+        for account in changed:
+            self.book.replace_positions(account)
+
+    def evaluate(
+        self, prices: MarkPrices, *, tick_sequence: int, as_of: datetime, announce: Announce, traceparent: str
+    ) -> tuple[set[str], list[database.Commit]]:
+        """Decide at these prices and record every change with its announcement.
+
+        Returns:
+            The accounts for which something was recorded, and the commits whose announcements to publish.
+
+        Raises:
+            RetryableError: not everything could be recorded; the book has been brought back to what is.
+        """
+        applied: list[database.Commit] = []
+        changed: set[str] = set()
+        for _ in range(_ROUNDS):
+            decisions = self.book.decide(prices, tick_sequence=tick_sequence, as_of=as_of)
+            changed |= {decision.record.account_id for decision in decisions}
+            conflict = self._record(decisions, announce, traceparent, applied)
+            if not conflict:
+                self.prices = prices
+                return changed, applied
+        raise ConflictError("other instances kept winning the race for the same accounts")
+
+    def record(self, decisions: Sequence[Decision], traceparent: str) -> None:
+        """Record decisions that announce nothing; where another instance was faster, its stand."""
+        self._record(decisions, lambda _commit, _decision: None, traceparent, [])
+
+    def _record(
+        self,
+        decisions: Sequence[Decision],
+        announce: Announce,
+        traceparent: str,
+        applied: list[database.Commit],
+    ) -> bool:
+        conflict = False
+        for start in range(0, len(decisions), _DECISIONS_PER_COMMIT):
+            commit = database.Commit(self._client, traceparent=traceparent)
+            written: dict[str, int] = {}
+            for decision in decisions[start : start + _DECISIONS_PER_COMMIT]:
+                account_id = decision.record.account_id
+                written[account_id] = commit.replace(
+                    margin_states.path(account_id),
+                    margin_states.encode(decision.record),
+                    read_at=self._read_at.get(account_id),
+                )
+                announce(commit, decision)
+            try:
+                commit.apply()
+            except ConflictError:
+                conflict = True
+                self._restore(written)
+            except RetryableError:
+                # Whether it was written is not known, and the chunks behind it were not.
+                self._restore(decision.record.account_id for decision in decisions[start:])
+                raise
+            else:
+                self._read_at.update(
+                    {account_id: commit.update_time(index) for account_id, index in written.items()}
+                )
+                applied.append(commit)
+        return conflict
+
+    def _restore(self, account_ids: Iterable[str]) -> None:
+        """Bring the book back to what is recorded of some accounts."""
+        wanted = list(account_ids)
+        try:
+            found = margin_states.find_many(self._client, wanted)
+        except RetryableError:
+            self._reset()
+            raise
+        for account_id in wanted:
+            if account_id in found:
+                record, self._read_at[account_id] = found[account_id]
+                self.book.set_record(record)
+            else:
+                self._read_at.pop(account_id, None)
+                self.book.forget_record(account_id)
+
+    def advance(self, tick: PriceTick) -> None:
+        """Record that the book has been evaluated at a tick.
+
+        Raises:
+            ConflictError: another instance recorded one meanwhile.
+        """
+        commit = database.Commit(self._client)
+        index = commit.replace(
+            margin_progress.path(), {"tick_sequence": tick.sequence}, read_at=self._progress_read_at
+        )
+        commit.apply()
+        self._progress_read_at = commit.update_time(index)
+        self._progress = tick.sequence
+        self.tick = tick
+
+
+def _overlapped(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment - OVERLAP
+
+
+def usable_prices(tick: PriceTick) -> dict[str, Decimal | None]:
+    """The prices of a tick's usable marks."""
+    return {mark.asset: mark.price for mark in tick.marks if mark.status is MarkStatus.OK}
+
+
+@lru_cache(maxsize=4)
+def warm_book(settings: Settings) -> WarmBook:
+    """The process's book for these settings; empty until :meth:`WarmBook.catch_up`."""
+    return WarmBook(database.connect(settings), load_network(settings))

@@ -1,0 +1,1 @@
+"""BigQuery: the only package that touches it."""

@@ -1,0 +1,42 @@
+"""Writing rows. What arrives twice is written twice at worst, and read once: queries take one row per id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.api_core import exceptions as google_errors
+
+from shared.errors import RetryableError
+from shared.warehouse.client import Warehouse
+from shared.warehouse.rows import Row
+
+_TIMEOUT_S = 30.0
+_ROWS_PER_CALL = 2_000
+
+
+def append(warehouse: Warehouse, rows: Sequence[Row]) -> dict[str, str]:
+    """Write rows, whatever their tables; the ids of those that BigQuery refused, with the reason.
+
+    Raises:
+        RetryableError: BigQuery did not answer; some rows may have been written.
+    """
+    refused: dict[str, str] = {}
+    by_table: dict[str, list[Row]] = {}
+    for row in rows:
+        by_table.setdefault(row.table, []).append(row)
+    for table, of_table in by_table.items():
+        for start in range(0, len(of_table), _ROWS_PER_CALL):
+            chunk = of_table[start : start + _ROWS_PER_CALL]
+            try:
+                errors = warehouse.client.insert_rows_json(
+                    f"{warehouse.dataset}.{table}",
+                    [row.values for row in chunk],
+                    row_ids=[row.row_id for row in chunk],
+                    skip_invalid_rows=True,
+                    timeout=_TIMEOUT_S,
+                )
+            except (google_errors.GoogleAPICallError, google_errors.RetryError, ConnectionError) as error:
+                raise RetryableError(f"BigQuery did not take rows of {table}: {error}") from error
+            for entry in errors:
+                refused[chunk[entry["index"]].row_id] = f"{table}: {entry['errors']}"
+    return refused
