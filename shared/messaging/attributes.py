@@ -2,4 +2,4 @@
 
 EVENT_ID = "event_id"
 TRACEPARENT = "traceparent"
-ORDERING_KEY = "ordering_key"
+ORDERING_KEY = "event_ordering_key"

@@ -1,0 +1,93 @@
+# Every command of the project. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+ACCOUNTS ?= 250
+SCENARIO ?= crash
+SEED ?= 1
+
+export PYTHONPATH := .:graphql
+
+.PHONY: help
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: prerequisites
+prerequisites: ## Check what must be on the machine; one line for each thing that is missing.
+	@$(PYTHON) -m local.prerequisites
+
+$(VENV)/.installed: requirements-dev.txt
+	@echo "Installing Python packages into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.txt
+	@touch $@
+
+contracts/node_modules/.installed: contracts/package-lock.json contracts/package.json
+	@echo "Installing npm packages into contracts/node_modules"
+	@cd contracts && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+.PHONY: contracts
+contracts: contracts/node_modules/.installed ## Compile the contracts.
+	@cd contracts && npm run --silent build
+
+.PHONY: setup
+setup: prerequisites ## Install everything into this folder: Python, npm, contracts, emulators.
+	@$(MAKE) -j2 $(VENV)/.installed contracts
+	@$(BIN)/python -m local.bigquery_emulator install
+	@$(BIN)/python -m local.emulators archive
+
+.PHONY: demo
+demo: setup ## Start the platform and play a market crash; ACCOUNTS=250 SCENARIO=crash. Ctrl-C ends it.
+	@$(BIN)/python -m local.demo --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED)
+
+.PHONY: smoke
+smoke: setup ## Play the same story without a page, assert it, print the latencies; ends with 0 or 1.
+	@$(BIN)/python -m local.smoke --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED)
+
+.PHONY: test
+test: setup lint types test-contracts ## Everything that must hold before a change lands.
+	@$(BIN)/python -m pytest
+
+.PHONY: test-contracts
+test-contracts: contracts
+	@cd contracts && npm test --silent
+
+.PHONY: lint
+lint: $(VENV)/.installed ## Style, import arrows.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+.PHONY: types
+types: $(VENV)/.installed ## Type check, strict.
+	@$(BIN)/mypy
+
+.PHONY: chaos
+chaos: setup ## A few minutes of kills, duplicates and failing nodes; nothing may be lost or happen twice.
+	@$(BIN)/python -m tests.chaos --seed $(SEED)
+
+.PHONY: bench
+bench: setup ## Every benchmark, as one table of ratios; results in benchmarks/results/.
+	@$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: $(VENV)/.installed ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt.
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		pyproject.toml --output-file requirements.txt
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		--extra dev pyproject.toml --constraint requirements.txt --output-file requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove whatever the other commands have made here.
+	@rm -rf $(VENV) .venv-bigquery .state contracts/node_modules contracts/out contracts/cache \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,138 @@
+"""Fixtures that every kind of test shares: real emulators, once a session, and a fresh project per test."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from local.emulators import EmulatorHosts, running_emulators
+from local.provision import provision_messaging, provision_warehouse
+from shared.config import Settings, load
+from shared.manifest import load_manifest
+
+ROOT = Path(__file__).parents[1]
+DATASET = "fusion"
+NATIVE = "0x" + "00" * 20
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorHosts]:
+    """Google's Firestore and Pub/Sub emulators, a BigQuery emulator and a chain."""
+    with running_emulators(tmp_path_factory.mktemp("emulators")) as hosts:
+        yield hosts
+
+
+@dataclass
+class Project:
+    """A Google Cloud project of its own on the emulators, with the environment of a process in it."""
+
+    project_id: str
+    hosts: EmulatorHosts
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+    network: dict[str, object] = field(default_factory=dict)
+
+    def setenv(self, **environment: str) -> None:
+        """Set variables of the process's environment."""
+        for name, value in environment.items():
+            self.monkeypatch.setenv(name, value)
+
+    def write_network(self, network: dict[str, object]) -> Path:
+        """Write the network description and point the process at it. A changed one gets a new path,
+        because a process reads the file once."""
+        self.network = network
+        path = self.folder / f"network-{uuid.uuid4().hex}.json"
+        path.write_text(json.dumps(network))
+        self.setenv(NETWORK_FILE=str(path))
+        return path
+
+    def settings(self, *names: str, uses: tuple[str, ...] = ("firestore", "pubsub")) -> Settings:
+        """Validated settings, as a function of this project has them."""
+        return load(uses=uses, settings=names)
+
+    def provision_warehouse(self) -> None:
+        """Create the dataset and its tables, for the tests that look at them."""
+        provision_warehouse(
+            load_manifest(ROOT / "functions.yaml"),
+            project=self.project_id,
+            bigquery_url=self.hosts.bigquery,
+            dataset=DATASET,
+        )
+
+
+def network_document(**feeds: str) -> dict[str, object]:
+    """A network of one chain whose assets have the given feeds; ETH and USDC where none is given."""
+    addresses = feeds or {"ETH": "0x" + "e1" * 20, "USDC": "0x" + "c1" * 20}
+    decimals = {"ETH": 18, "WBTC": 8, "USDC": 6, "LINK": 18}
+    return {
+        "margin_policy": {
+            "warning_pct": "50",
+            "margin_call_pct": "30",
+            "liquidation_pct": "15",
+            "hysteresis_pct": "2",
+        },
+        "tick_max_age_s": 120,
+        "assets": {
+            asset: {
+                "collateral_factor": "1",
+                "borrow_factor": "1",
+                "feed": {"chain_id": 31337, "address": address, "heartbeat_s": 3600, "slack_s": 300},
+            }
+            for asset, address in addresses.items()
+        },
+        "chains": [
+            {
+                "chain_id": 31337,
+                "name": "anvil",
+                "confirmations": 0,
+                "start_block": 0,
+                "block_range": 2000,
+                "vault": "0x" + "aa" * 20,
+                "escrow_factory": "0x" + "bb" * 20,
+                "tokens": {
+                    NATIVE if asset == "ETH" else f"0x{index:040x}": {
+                        "asset": asset,
+                        "decimals": decimals[asset],
+                    }
+                    for index, asset in enumerate(addresses, start=1)
+                },
+            }
+        ],
+    }
+
+
+@pytest.fixture
+def project(
+    emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Project:
+    """A fresh project with every topic and pull subscription of the manifest."""
+    fresh = Project(f"test-{uuid.uuid4().hex[:12]}", emulators, monkeypatch, tmp_path)
+    fresh.setenv(
+        **emulators.environment(),
+        FUSION_ENVIRONMENT="test",
+        GOOGLE_CLOUD_PROJECT=fresh.project_id,
+        LOG_LEVEL="WARNING",
+        BIGQUERY_DATASET=DATASET,
+        PRICE_INTERVAL_S="0.2",
+        RELAY_INTERVAL_S="0.2",
+        SWEEP_INTERVAL_S="0.2",
+        ARCHIVE_INTERVAL_S="0.2",
+        WINDOW_S="0.1",
+        SMTP_URL="smtp://127.0.0.1:9",
+        MAIL_FROM="margin@fusion-prime.example",
+    )
+    for name in ("K_SERVICE", "FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    fresh.write_network(network_document())
+    provision_messaging(
+        load_manifest(ROOT / "functions.yaml"),
+        project=fresh.project_id,
+        pubsub_host=emulators.pubsub,
+        push_base_url=None,
+    )
+    return fresh
