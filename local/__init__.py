@@ -1,0 +1,1 @@
+"""The whole platform on one machine: emulators, a chain node, every function, the gateway, sinks, a clock."""
