@@ -1,0 +1,410 @@
+"""The local chain: our contracts on anvil, development feeds and tokens, and accounts that act.
+
+anvil signs for every account (``--auto-impersonate``), so an account is nothing but an address.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from eth_abi.abi import encode
+
+from shared.chain import abi
+from shared.chain.rpc import NodeError, RpcClient, quantity
+from shared.domain.network import NATIVE_ASSET
+from shared.errors import FusionError
+
+CHAIN_ID = 31337
+FEED_DECIMALS = 8
+INITIAL_MARGIN_BPS = 5_500
+HEARTBEAT_S = 3_600
+SLACK_S = 300
+
+_OUT = Path(__file__).resolve().parents[1] / "contracts" / "out"
+_BATCH = 100
+_GAS = 3_000_000
+_DEPLOY_GAS = 8_000_000
+_RECEIPTS_WITHIN_S = 60.0
+_ONE_ETHER = 10**18
+
+
+class ChainError(FusionError):
+    """The local chain did not do what it was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAsset:
+    """An asset of the local chain and the price in USD that its feed starts with."""
+
+    asset: str
+    decimals: int
+    price: Decimal
+
+
+ASSETS = (
+    LocalAsset("ETH", 18, Decimal(3000)),
+    LocalAsset("WBTC", 8, Decimal(60000)),
+    LocalAsset("LINK", 18, Decimal(15)),
+    LocalAsset("USDC", 6, Decimal(1)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A call to be mined. ``value`` is native base units."""
+
+    sender: str
+    to: str | None
+    data: str
+    value: int = 0
+    gas: int = _GAS
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Addresses of everything on the local chain, in lower case; tokens and feeds by asset."""
+
+    owner: str
+    market_setter: str
+    vault: str
+    escrow_factory: str
+    tokens: Mapping[str, str]
+    feeds: Mapping[str, str]
+
+    def network(self, *, start_block: int = 0) -> dict[str, Any]:
+        """The network description (NETWORK_FILE) of this deployment."""
+        return {
+            "margin_policy": {
+                "warning_pct": "50",
+                "margin_call_pct": "30",
+                "liquidation_pct": "15",
+                "hysteresis_pct": "2",
+            },
+            "tick_max_age_s": 120,
+            "assets": {
+                asset.asset: {
+                    "collateral_factor": "1",
+                    "borrow_factor": "1",
+                    "feed": {
+                        "chain_id": CHAIN_ID,
+                        "address": self.feeds[asset.asset],
+                        "heartbeat_s": HEARTBEAT_S,
+                        "slack_s": SLACK_S,
+                    },
+                }
+                for asset in ASSETS
+            },
+            "chains": [
+                {
+                    "chain_id": CHAIN_ID,
+                    "name": "anvil",
+                    "confirmations": 0,
+                    "start_block": start_block,
+                    "block_range": 2000,
+                    "vault": self.vault,
+                    "escrow_factory": self.escrow_factory,
+                    "tokens": {
+                        self.tokens[asset.asset]: {"asset": asset.asset, "decimals": asset.decimals}
+                        for asset in ASSETS
+                    },
+                }
+            ],
+        }
+
+
+def calldata(signature: str, *values: Any) -> str:
+    """A call of ``name(type,…)`` with these values; the types may be any of the ABI's."""
+    types = signature[signature.index("(") + 1 : -1]
+    return abi.selector(signature) + encode(_split(types), values).hex()
+
+
+def _split(types: str) -> list[str]:
+    """The types of a list, tuples kept whole."""
+    found: list[str] = []
+    depth, start = 0, 0
+    for position, character in enumerate(types + ","):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            if position > start:
+                found.append(types[start:position])
+            start = position + 1
+    return found
+
+
+class LocalChain:
+    """Sends transactions to one anvil and waits until they are mined."""
+
+    def __init__(self, url: str) -> None:
+        self.client = RpcClient(CHAIN_ID, (url,))
+
+    def mine(self, transactions: Sequence[Transaction]) -> list[dict[str, Any]]:
+        """Send transactions in order and wait for all; their receipts.
+
+        Raises:
+            ChainError: one was refused or reverted; says which and why.
+        """
+        receipts: list[dict[str, Any]] = []
+        for start in range(0, len(transactions), _BATCH):
+            chunk = transactions[start : start + _BATCH]
+            hashes = self.client.batch([("eth_sendTransaction", [_fields(item)]) for item in chunk])
+            for item, answer in zip(chunk, hashes, strict=True):
+                if isinstance(answer, NodeError):
+                    raise ChainError(f"{item.sender} to {item.to}: {answer.message}")
+            receipts += self._receipts(chunk, hashes)
+        return receipts
+
+    def _receipts(self, sent: Sequence[Transaction], hashes: Sequence[str]) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + _RECEIPTS_WITHIN_S
+        while True:
+            found = self.client.batch([("eth_getTransactionReceipt", [item]) for item in hashes])
+            if all(found):
+                break
+            if time.monotonic() > deadline:
+                raise ChainError(f"{found.count(None)} transactions are not mined: is anvil mining?")
+            time.sleep(0.02)
+        for item, receipt in zip(sent, found, strict=True):
+            if quantity(receipt["status"]) != 1:
+                raise ChainError(f"{item.sender} to {item.to}: reverted: {self._reason(item, receipt)}")
+        return found
+
+    def _reason(self, item: Transaction, receipt: Mapping[str, Any]) -> str:
+        try:
+            self.client.call("eth_call", _fields(item), receipt["blockNumber"])
+        except NodeError as error:
+            return error.message
+        return "for a reason that is gone"
+
+    def deploy(self) -> Deployment:
+        """Put every contract on the chain, list the assets, and give the vault money to lend."""
+        owner = str(self.client.call("eth_accounts")[0]).lower()
+        setter = self._create(owner, "MarketSetter", ["address"], [owner])
+        feeds: dict[str, str] = {}
+        tokens = {"ETH": NATIVE_ASSET}
+        for asset in ASSETS:
+            feeds[asset.asset] = self._create(
+                owner,
+                "MockAggregator",
+                ["address", "uint8", "string", "int256"],
+                [setter, FEED_DECIMALS, f"{asset.asset} / USD", feed_answer(asset.price)],
+            )
+            if asset.asset not in tokens:
+                tokens[asset.asset] = self._create(
+                    owner,
+                    "MockERC20",
+                    ["string", "string", "uint8"],
+                    [asset.asset, asset.asset, asset.decimals],
+                )
+        vault = self._create(owner, "Vault", ["address", "uint16"], [owner, INITIAL_MARGIN_BPS])
+        factory = self._create(owner, "EscrowFactory", [], [])
+        deployment = Deployment(owner, setter, vault, factory, tokens, feeds)
+        self._list_assets(deployment)
+        return deployment
+
+    def _create(self, sender: str, contract: str, types: list[str], values: list[Any]) -> str:
+        path = _OUT / f"{contract}.sol" / f"{contract}.json"
+        if not path.is_file():
+            raise ChainError(f"{contract} is not compiled: make contracts")
+        bytecode = json.loads(path.read_text())["bytecode"]["object"]
+        creation = Transaction(sender, None, bytecode + encode(types, values).hex(), gas=_DEPLOY_GAS)
+        (receipt,) = self.mine([creation])
+        return str(receipt["contractAddress"]).lower()
+
+    def _list_assets(self, deployment: Deployment) -> None:
+        owner, vault = deployment.owner, deployment.vault
+        transactions: list[Transaction] = []
+        self.set_balances({owner: 10**9 * _ONE_ETHER})
+        for asset in ASSETS:
+            token = deployment.tokens[asset.asset]
+            configure = calldata(
+                "configureAsset(address,address,uint32,uint16,uint16,bool)",
+                *(token, deployment.feeds[asset.asset], HEARTBEAT_S + SLACK_S, 10_000, 10_000, True),
+            )
+            transactions.append(Transaction(owner, vault, configure))
+            amount = int(Decimal(10**10) / asset.price) * 10**asset.decimals
+            if token == NATIVE_ASSET:
+                transactions.append(Transaction(owner, vault, calldata("supplyNative()"), value=amount))
+                continue
+            transactions += [
+                Transaction(owner, token, calldata("mint(address,uint256)", owner, amount)),
+                Transaction(owner, token, calldata("approve(address,uint256)", vault, amount)),
+                Transaction(owner, vault, calldata("supply(address,uint256)", token, amount)),
+            ]
+        self.mine(transactions)
+
+    def set_balances(self, balances: Mapping[str, int]) -> None:
+        """Give addresses native balances, in base units."""
+        items = list(balances.items())
+        for start in range(0, len(items), _BATCH):
+            self.client.batch(
+                [
+                    ("anvil_setBalance", [address, hex(amount)])
+                    for address, amount in items[start : start + _BATCH]
+                ]
+            )
+
+    def set_prices(self, deployment: Deployment, prices: Mapping[str, Decimal]) -> float:
+        """Move feeds in one transaction; the wall-clock time (seconds) at which it was seen mined."""
+        assets = list(prices)
+        move = calldata(
+            "updateAnswers(address[],int256[])",
+            [deployment.feeds[asset] for asset in assets],
+            [feed_answer(prices[asset]) for asset in assets],
+        )
+        self.mine([Transaction(deployment.owner, deployment.market_setter, move)])
+        return time.time()
+
+    def set_round(self, deployment: Deployment, asset: str, answer: int, updated_at: int) -> None:
+        """Give a feed any round at all: stale, zero or negative ones too."""
+        data = calldata(
+            "updateRound(address,int256,uint64,uint64)",
+            *(deployment.feeds[asset], answer, updated_at, updated_at),
+        )
+        self.mine([Transaction(deployment.owner, deployment.market_setter, data)])
+
+    def positions(
+        self, deployment: Deployment, accounts: Iterable[str]
+    ) -> dict[str, dict[str, tuple[int, int]]]:
+        """What the vault says: (collateral, debt) in base units by account and asset; zeros left out."""
+        wanted = [(account, asset) for account in accounts for asset in deployment.tokens]
+        found: dict[str, dict[str, tuple[int, int]]] = {account: {} for account, _ in wanted}
+        for start in range(0, len(wanted), _BATCH):
+            chunk = wanted[start : start + _BATCH]
+            answers = self.client.batch(
+                [
+                    (
+                        "eth_call",
+                        [
+                            {
+                                "to": deployment.vault,
+                                "data": calldata(
+                                    "position(address,address)", account, deployment.tokens[asset]
+                                ),
+                            },
+                            "latest",
+                        ],
+                    )
+                    for account, asset in chunk
+                ]
+            )
+            for (account, asset), answer in zip(chunk, answers, strict=True):
+                if isinstance(answer, NodeError):
+                    raise ChainError(f"position of {account} in {asset}: {answer.message}")
+                collateral, debt = (abi.unsigned(word) for word in abi.words(answer, 2))
+                if collateral or debt:
+                    found[account][asset] = (collateral, debt)
+        return found
+
+
+def _fields(item: Transaction) -> dict[str, str]:
+    fields = {"from": item.sender, "data": item.data, "value": hex(item.value), "gas": hex(item.gas)}
+    if item.to is not None:
+        fields["to"] = item.to
+    return fields
+
+
+def feed_answer(price: Decimal) -> int:
+    """A price in USD as our feeds give it, with 8 decimals."""
+    return int(price.scaleb(FEED_DECIMALS))
+
+
+def deposit(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
+    """What an account sends to deposit collateral; a token is minted to it first."""
+    token = deployment.tokens[asset]
+    if token == NATIVE_ASSET:
+        return [Transaction(account, deployment.vault, calldata("depositNative()"), value=amount_base)]
+    return [
+        Transaction(deployment.owner, token, calldata("mint(address,uint256)", account, amount_base)),
+        Transaction(account, token, calldata("approve(address,uint256)", deployment.vault, amount_base)),
+        Transaction(account, deployment.vault, calldata("deposit(address,uint256)", token, amount_base)),
+    ]
+
+
+def withdraw(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
+    """What an account sends to take collateral out."""
+    data = calldata("withdraw(address,uint256)", deployment.tokens[asset], amount_base)
+    return [Transaction(account, deployment.vault, data)]
+
+
+def borrow(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
+    """What an account sends to borrow."""
+    data = calldata("borrow(address,uint256)", deployment.tokens[asset], amount_base)
+    return [Transaction(account, deployment.vault, data)]
+
+
+def repay(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
+    """What an account sends to pay a debt back; it holds what it borrowed."""
+    token = deployment.tokens[asset]
+    if token == NATIVE_ASSET:
+        return [Transaction(account, deployment.vault, calldata("repayNative()"), value=amount_base)]
+    return [
+        Transaction(account, token, calldata("approve(address,uint256)", deployment.vault, amount_base)),
+        Transaction(account, deployment.vault, calldata("repay(address,uint256)", token, amount_base)),
+    ]
+
+
+_ESCROW_PARAMETERS = "(address,address,address,uint256,uint64,uint64,uint8,bytes32)"
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowTerms:
+    """A native escrow without delay that the payer's approval alone releases."""
+
+    payer: str
+    payee: str
+    arbiter: str
+    amount_base: int
+    salt: bytes
+
+
+def create_escrow(deployment: Deployment, terms: EscrowTerms) -> list[Transaction]:
+    """What a payer sends to create and fund an escrow."""
+    parameters = (
+        terms.payee,
+        terms.arbiter,
+        NATIVE_ASSET,
+        terms.amount_base,
+        0,
+        3_600,
+        0,
+        terms.salt,
+    )
+    data = calldata(f"createEscrow({_ESCROW_PARAMETERS})", parameters)
+    return [Transaction(terms.payer, deployment.escrow_factory, data, value=terms.amount_base)]
+
+
+def escrow_address(chain: LocalChain, deployment: Deployment, terms: EscrowTerms) -> str:
+    """Where the escrow of these terms is, or will be."""
+    parameters = (
+        terms.payee,
+        terms.arbiter,
+        NATIVE_ASSET,
+        terms.amount_base,
+        0,
+        3_600,
+        0,
+        terms.salt,
+    )
+    data = calldata(f"predictEscrow(address,{_ESCROW_PARAMETERS})", terms.payer, parameters)
+    answer = chain.client.call("eth_call", {"to": deployment.escrow_factory, "data": data}, "latest")
+    return abi.address(abi.words(answer, 1)[0])
+
+
+def approve_escrow(escrow: str, party: str) -> list[Transaction]:
+    """What a party sends to approve the release."""
+    return [Transaction(party, escrow, calldata("approve()"))]
+
+
+def release_escrow(escrow: str, party: str) -> list[Transaction]:
+    """What a party sends to release the amount to the payee."""
+    return [Transaction(party, escrow, calldata("release()"))]
+
+
+def withdraw_escrow(escrow: str, beneficiary: str) -> list[Transaction]:
+    """What the beneficiary sends to take the amount out."""
+    return [Transaction(beneficiary, escrow, calldata("withdraw(address)", beneficiary))]
