@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from shared.risk.margin import MarginPolicy
+from shared.risk.policy import MarginPolicy
 
 NATIVE_ASSET = "0x" + "0" * 40
 

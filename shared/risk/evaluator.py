@@ -20,7 +20,14 @@ import numpy as np
 
 from shared.risk.book import ABSENT, Book, Valuation
 from shared.risk.index import DEFAULT_TUNING, IndexTuning, SafeRadiusIndex, leaves_interval
-from shared.risk.margin import MarginPolicy, classify_states, decide_state_exact, error_bound, health_pct
+from shared.risk.margin import (
+    classify_states,
+    decide_state_exact,
+    error_bound,
+    health_pct,
+    stay_bounds,
+)
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import FactorTable, Float64Array, Int8Array, Int64Array, Position, valid_marks
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
@@ -271,7 +278,7 @@ class BookEvaluator:
         )
 
     def _screen_all(self, valuation: Valuation) -> Int64Array:
-        low, up = self.policy.stay_bounds()
+        low, up = stay_bounds(self.policy)
         states = self._states[: self.book.n_rows] + 1
         slack = 4.0 * error_bound(self.book.max_terms)
         leaves = leaves_interval(valuation.collateral_usd, valuation.debt_usd, low[states], up[states], slack)

@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from shared.risk.book import ABSENT, Book
-from shared.risk.margin import MarginPolicy, error_bound
+from shared.risk.margin import error_bound, stay_bounds
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, valid_marks
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
@@ -77,7 +78,7 @@ class SafeRadiusIndex:
         self.book = book
         self._tuning = tuning
         self._scale = scale
-        self._worsen_below, self._improve_from = policy.stay_bounds()
+        self._worsen_below, self._improve_from = stay_bounds(policy)
         self._base = np.ones(book.n_assets)
         self._watch_radius = np.inf
         self._watched_until = -np.inf
@@ -98,7 +99,7 @@ class SafeRadiusIndex:
         collateral, debt = self.book.dot(self._base)
         collateral_move, debt_move = self.book.dot(self._base * self._scale)
         radius = self._radii(collateral, debt, collateral_move, debt_move, states)
-        # Weights changed under an account while it was unvalued: whether it has debt is not what its state says.
+        # Weights changed while it was unvalued: whether it has debt is not what its state says.
         contradicts = (states == MarginState.NO_DEBT) != (debt == 0.0)
         radius[contradicts] = _ALWAYS
         radius[self.book.accounts == ABSENT] = np.inf

@@ -10,15 +10,14 @@ costs a few float64 operations almost always.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import BoolArray, FactorTable, Float64Array, Int8Array, Position
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
@@ -27,87 +26,19 @@ _FIRST_SEVERITY: Final = int(MarginState.HEALTHY)
 _LAST_SEVERITY: Final = int(MarginState.INSOLVENT)
 
 
-@dataclass(frozen=True)
-class MarginPolicy:
-    """Thresholds in per cent of debt, exact: HEALTHY ≥ warning > WARNING ≥ margin call > MARGIN_CALL ≥
-    liquidation > LIQUIDATION ≥ 0 > INSOLVENT. A better state needs `hysteresis_pct` more than its threshold
-    to be re-entered.
+def stay_bounds(policy: MarginPolicy) -> tuple[Float64Array, Float64Array]:
+    """(worsen_below, improve_from), each indexed by previous state + 1, as multiples of debt.
 
-    Raises ValueError unless 0 < liquidation_pct < margin_call_pct < warning_pct and 0 ≤ hysteresis_pct,
-    all finite.
+    An account keeps its state exactly while worsen_below·debt ≤ collateral < improve_from·debt. NaN,
+    which no comparison satisfies, stands for a bound that does not exist; an account never evaluated
+    leaves at any value.
     """
-
-    warning_pct: Decimal = Decimal(50)
-    margin_call_pct: Decimal = Decimal(30)
-    liquidation_pct: Decimal = Decimal(15)
-    hysteresis_pct: Decimal = Decimal(2)
-
-    def __post_init__(self) -> None:
-        for field in ("warning_pct", "margin_call_pct", "liquidation_pct", "hysteresis_pct"):
-            value = getattr(self, field)
-            if not isinstance(value, Decimal):
-                raise TypeError(
-                    f"{field}: {value!r} is a {type(value).__name__}; pass a Decimal, thresholds are exact"
-                )
-            if not value.is_finite():
-                raise ValueError(f"{field}: {value} is not finite")
-        if not 0 < self.liquidation_pct < self.margin_call_pct < self.warning_pct:
-            raise ValueError(
-                f"liquidation_pct {self.liquidation_pct}, margin_call_pct {self.margin_call_pct}, "
-                f"warning_pct {self.warning_pct}: must be positive and rising in this order"
-            )
-        if self.hysteresis_pct < 0:
-            raise ValueError(f"hysteresis_pct: {self.hysteresis_pct} is negative")
-
-    @cached_property
-    def exact_multiples(self) -> tuple[Fraction, ...]:
-        """1 + t of the warning, margin call, liquidation and insolvency thresholds (the last is 1)."""
-        percents = (self.warning_pct, self.margin_call_pct, self.liquidation_pct, Decimal(0))
-        return tuple(1 + Fraction(pct) / 100 for pct in percents)
-
-    @cached_property
-    def exact_reentry_multiples(self) -> tuple[Fraction, ...]:
-        """1 + t + hysteresis, in the same order: what an improving account must reach."""
-        return tuple(multiple + Fraction(self.hysteresis_pct) / 100 for multiple in self.exact_multiples)
-
-    @cached_property
-    def multiples(self) -> Float64Array:
-        """`exact_multiples` as float64, each rounded once."""
-        return np.array([float(multiple) for multiple in self.exact_multiples])
-
-    @cached_property
-    def reentry_multiples(self) -> Float64Array:
-        """`exact_reentry_multiples` as float64, each rounded once."""
-        return np.array([float(multiple) for multiple in self.exact_reentry_multiples])
-
-    @property
-    def warning_t(self) -> float:
-        """The warning threshold as a fraction of debt."""
-        return float(Fraction(self.warning_pct) / 100)
-
-    @property
-    def margin_call_t(self) -> float:
-        """The margin call threshold as a fraction of debt."""
-        return float(Fraction(self.margin_call_pct) / 100)
-
-    @property
-    def liquidation_t(self) -> float:
-        """The liquidation threshold as a fraction of debt."""
-        return float(Fraction(self.liquidation_pct) / 100)
-
-    def stay_bounds(self) -> tuple[Float64Array, Float64Array]:
-        """(worsen_below, improve_from), each indexed by previous state + 1, as multiples of debt.
-
-        An account keeps its state exactly while worsen_below·debt ≤ collateral < improve_from·debt. NaN,
-        which no comparison satisfies, stands for a bound that does not exist; an account never evaluated
-        leaves at any value.
-        """
-        worsen_below = np.full(len(MarginState) + 1, np.nan)
-        improve_from = np.full(len(MarginState) + 1, np.nan)
-        worsen_below[_FIRST_SEVERITY + 1 : _LAST_SEVERITY + 1] = self.multiples
-        improve_from[_FIRST_SEVERITY + 2 : _LAST_SEVERITY + 2] = self.reentry_multiples
-        improve_from[NEVER_EVALUATED + 1] = 0.0
-        return worsen_below, improve_from
+    worsen_below = np.full(len(MarginState) + 1, np.nan)
+    improve_from = np.full(len(MarginState) + 1, np.nan)
+    worsen_below[_FIRST_SEVERITY + 1 : _LAST_SEVERITY + 1] = policy.multiples
+    improve_from[_FIRST_SEVERITY + 2 : _LAST_SEVERITY + 2] = policy.reentry_multiples
+    improve_from[NEVER_EVALUATED + 1] = 0.0
+    return worsen_below, improve_from
 
 
 class Classification(NamedTuple):

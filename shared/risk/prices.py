@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.risk.margin import MarginPolicy, error_bound
+from shared.risk.margin import error_bound
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import BookRow, BoolArray, Float64Array, valid_marks
 
 

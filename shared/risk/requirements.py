@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from shared.risk.margin import MarginPolicy
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import Float64Array
 
 

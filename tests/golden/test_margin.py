@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.risk.margin import MarginPolicy, decide_state_exact, decide_states, health_pct
+from shared.risk.margin import decide_state_exact, decide_states, health_pct
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import AssetFactors, BookRow, FactorTable, Position
 from shared.risk.prices import call_prices, liquidation_prices, trigger_prices
 from shared.risk.states import NEVER_EVALUATED, MarginState

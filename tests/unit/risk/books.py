@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import strategies as st
 
-from shared.risk.margin import MarginPolicy
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import AssetFactors, FactorTable, Position
 from shared.risk.states import MarginState
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from shared.risk.evaluator import BookEvaluator, Marks
 from shared.risk.margin import (
-    MarginPolicy,
     classify_states,
     decide_state_exact,
     decide_states,
     health_pct,
 )
+from shared.risk.policy import MarginPolicy
 from shared.risk.positions import AssetFactors, FactorTable, Position
 from shared.risk.states import NEVER_EVALUATED, MarginState
 from tests.unit.risk.books import POLICY, factor_tables, marks_usd, oracle_state, positions
