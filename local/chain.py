@@ -143,8 +143,18 @@ class LocalChain:
     def __init__(self, url: str) -> None:
         self.client = RpcClient(CHAIN_ID, (url,))
 
+    def mine_in_turn(self, sequences: Iterable[Sequence[Transaction]]) -> None:
+        """Mine many sequences side by side, each in its own order.
+
+        Raises:
+            ChainError: a transaction was refused or reverted; says which and why.
+        """
+        waiting = [list(sequence) for sequence in sequences]
+        while any(waiting):
+            self.mine([sequence.pop(0) for sequence in waiting if sequence])
+
     def mine(self, transactions: Sequence[Transaction]) -> list[dict[str, Any]]:
-        """Send transactions in order and wait for all; their receipts.
+        """Send transactions that do not build on each other and wait for all; their receipts.
 
         Raises:
             ChainError: one was refused or reverted; says which and why.
@@ -152,12 +162,29 @@ class LocalChain:
         receipts: list[dict[str, Any]] = []
         for start in range(0, len(transactions), _BATCH):
             chunk = transactions[start : start + _BATCH]
-            hashes = self.client.batch([("eth_sendTransaction", [_fields(item)]) for item in chunk])
+            # anvil works on the calls of a batch at once, so it may not choose the nonces.
+            nonces = self._nonces(chunk)
+            hashes = self.client.batch(
+                [
+                    ("eth_sendTransaction", [{**_fields(item), "nonce": hex(nonce)}])
+                    for item, nonce in zip(chunk, nonces, strict=True)
+                ]
+            )
             for item, answer in zip(chunk, hashes, strict=True):
                 if isinstance(answer, NodeError):
                     raise ChainError(f"{item.sender} to {item.to}: {answer.message}")
             receipts += self._receipts(chunk, hashes)
         return receipts
+
+    def _nonces(self, chunk: Sequence[Transaction]) -> list[int]:
+        senders = list(dict.fromkeys(item.sender for item in chunk))
+        counts = self.client.batch([("eth_getTransactionCount", [sender, "pending"]) for sender in senders])
+        following = {sender: quantity(count) for sender, count in zip(senders, counts, strict=True)}
+        nonces: list[int] = []
+        for item in chunk:
+            nonces.append(following[item.sender])
+            following[item.sender] += 1
+        return nonces
 
     def _receipts(self, sent: Sequence[Transaction], hashes: Sequence[str]) -> list[dict[str, Any]]:
         deadline = time.monotonic() + _RECEIPTS_WITHIN_S
@@ -217,7 +244,6 @@ class LocalChain:
 
     def _list_assets(self, deployment: Deployment) -> None:
         owner, vault = deployment.owner, deployment.vault
-        transactions: list[Transaction] = []
         self.set_balances({owner: 10**9 * _ONE_ETHER})
         for asset in ASSETS:
             token = deployment.tokens[asset.asset]
@@ -225,17 +251,17 @@ class LocalChain:
                 "configureAsset(address,address,uint32,uint16,uint16,bool)",
                 *(token, deployment.feeds[asset.asset], HEARTBEAT_S + SLACK_S, 10_000, 10_000, True),
             )
-            transactions.append(Transaction(owner, vault, configure))
             amount = int(Decimal(10**10) / asset.price) * 10**asset.decimals
-            if token == NATIVE_ASSET:
-                transactions.append(Transaction(owner, vault, calldata("supplyNative()"), value=amount))
-                continue
-            transactions += [
-                Transaction(owner, token, calldata("mint(address,uint256)", owner, amount)),
-                Transaction(owner, token, calldata("approve(address,uint256)", vault, amount)),
-                Transaction(owner, vault, calldata("supply(address,uint256)", token, amount)),
-            ]
-        self.mine(transactions)
+            supply = (
+                [Transaction(owner, vault, calldata("supplyNative()"), value=amount)]
+                if token == NATIVE_ASSET
+                else [
+                    Transaction(owner, token, calldata("mint(address,uint256)", owner, amount)),
+                    Transaction(owner, token, calldata("approve(address,uint256)", vault, amount)),
+                    Transaction(owner, vault, calldata("supply(address,uint256)", token, amount)),
+                ]
+            )
+            self.mine_in_turn([[Transaction(owner, vault, configure), *supply]])
 
     def set_balances(self, balances: Mapping[str, int]) -> None:
         """Give addresses native balances, in base units."""
@@ -314,7 +340,7 @@ def feed_answer(price: Decimal) -> int:
 
 
 def deposit(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
-    """What an account sends to deposit collateral; a token is minted to it first."""
+    """What it takes, in turn, to deposit collateral; a token is minted to the account first."""
     token = deployment.tokens[asset]
     if token == NATIVE_ASSET:
         return [Transaction(account, deployment.vault, calldata("depositNative()"), value=amount_base)]
@@ -338,7 +364,7 @@ def borrow(deployment: Deployment, account: str, asset: str, amount_base: int) -
 
 
 def repay(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
-    """What an account sends to pay a debt back; it holds what it borrowed."""
+    """What it takes, in turn, to pay a debt back; the account holds what it borrowed."""
     token = deployment.tokens[asset]
     if token == NATIVE_ASSET:
         return [Transaction(account, deployment.vault, calldata("repayNative()"), value=amount_base)]

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from google.cloud import firestore
 
-from local.chain import ASSETS, Deployment, LocalChain, Transaction, borrow, deposit
+from local.chain import ASSETS, Deployment, LocalChain, borrow, deposit
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
 from shared.stores import api_keys, contacts, database
 from shared.stores.contacts import Contact, WebhookEndpoint
@@ -64,20 +64,20 @@ def fund(chain: LocalChain, deployment: Deployment, clients: Sequence[Client]) -
     chain.set_balances(
         {client.account_id: client.collateral.get("ETH", 0) + _GAS_MONEY for client in clients}
     )
-    transactions: list[Transaction] = []
-    for client in clients:
-        for asset, amount in client.collateral.items():
-            transactions += deposit(deployment, client.account_id, asset, amount)
-    chain.mine(transactions)
+    chain.mine_in_turn(
+        deposit(deployment, client.account_id, asset, amount)
+        for client in clients
+        for asset, amount in client.collateral.items()
+    )
 
 
 def lend(chain: LocalChain, deployment: Deployment, clients: Sequence[Client]) -> None:
     """Let every client borrow what it owes."""
-    transactions: list[Transaction] = []
-    for client in clients:
-        for asset, amount in client.debt.items():
-            transactions += borrow(deployment, client.account_id, asset, amount)
-    chain.mine(transactions)
+    chain.mine_in_turn(
+        borrow(deployment, client.account_id, asset, amount)
+        for client in clients
+        for asset, amount in client.debt.items()
+    )
 
 
 def add_contacts(
