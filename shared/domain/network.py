@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -11,6 +12,11 @@ from typing import Any
 from shared.risk.policy import MarginPolicy
 
 NATIVE_ASSET = "0x" + "0" * 40
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+# As in messages: an asset that no message may name would stop every tick.
+_ASSET = re.compile(r"[A-Z0-9.]{2,16}")
+_MAX_DECIMALS = 77
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,64 +94,66 @@ class _Reader:
         self._value = dict(value)
         self._path = path
 
-    def _at(self, key: str) -> str:
-        return f"{self._path}.{key}" if self._path else key
-
     def _take(self, key: str) -> Any:
         if key not in self._value:
-            raise NetworkError(f"{self._at(key)} is missing")
+            raise NetworkError(f"{self.path(key)} is missing")
         return self._value.pop(key)
 
-    def integer(self, key: str, *, least: int = 0) -> int:
+    def path(self, key: str) -> str:
+        return f"{self._path}.{key}" if self._path else key
+
+    def integer(self, key: str, *, least: int = 0, most: int | None = None) -> int:
         value = self._take(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise NetworkError(f"{self._at(key)} must be an integer of at least {least}, got {value!r}")
+            raise NetworkError(f"{self.path(key)} must be an integer of at least {least}, got {value!r}")
+        if most is not None and value > most:
+            raise NetworkError(f"{self.path(key)} must be at most {most}, got {value!r}")
         return value
 
     def text(self, key: str) -> str:
         value = self._take(key)
         if not isinstance(value, str) or not value:
-            raise NetworkError(f"{self._at(key)} must be a non-empty string, got {value!r}")
+            raise NetworkError(f"{self.path(key)} must be a non-empty string, got {value!r}")
         return value
 
     def address(self, key: str) -> str:
-        return _address(self.text(key), self._at(key))
+        return _address(self.text(key), self.path(key))
 
     def decimal(self, key: str) -> Decimal:
         value = self.text(key)
         try:
             number = Decimal(value)
         except InvalidOperation:
-            raise NetworkError(f"{self._at(key)} must be a decimal number, got {value!r}") from None
+            raise NetworkError(f"{self.path(key)} must be a decimal number, got {value!r}") from None
         if not number.is_finite() or number < 0:
-            raise NetworkError(f"{self._at(key)} must be finite and not negative, got {value!r}")
+            raise NetworkError(f"{self.path(key)} must be finite and not negative, got {value!r}")
         return number
 
     def factor(self, key: str) -> Decimal:
         number = self.decimal(key)
         if not 0 < number <= 1:
-            raise NetworkError(f"{self._at(key)} must be greater than 0 and at most 1, got {number}")
+            raise NetworkError(f"{self.path(key)} must be greater than 0 and at most 1, got {number}")
         return number
 
     def object(self, key: str) -> _Reader:
-        return _Reader(self._take(key), self._at(key))
+        return _Reader(self._take(key), self.path(key))
 
     def objects(self, key: str) -> list[_Reader]:
         value = self._take(key)
         if not isinstance(value, list) or not value:
-            raise NetworkError(f"{self._at(key)} must be a non-empty list")
-        return [_Reader(item, f"{self._at(key)}.{index}") for index, item in enumerate(value)]
+            raise NetworkError(f"{self.path(key)} must be a non-empty list")
+        return [_Reader(item, f"{self.path(key)}.{index}") for index, item in enumerate(value)]
 
     def remaining(self) -> list[str]:
         return list(self._value)
 
     def finish(self) -> None:
         if self._value:
-            raise NetworkError(f"{self._at(next(iter(self._value)))} is not known")
+            raise NetworkError(f"{self.path(next(iter(self._value)))} is not known")
 
 
 def _address(value: str, path: str) -> str:
-    if len(value) != 42 or not value.startswith("0x") or value != value.lower():
+    if not _ADDRESS.fullmatch(value):
         raise NetworkError(f"{path} must be an address in lower case, got {value!r}")
     return value
 
@@ -160,18 +168,41 @@ def parse_network(document: str | bytes) -> Network:
         root = _Reader(json.loads(document), "")
     except json.JSONDecodeError as error:
         raise NetworkError(f"document is not JSON: {error}") from error
-    margin = root.object("margin_policy")
-    policy = MarginPolicy(
-        warning_pct=margin.decimal("warning_pct"),
-        margin_call_pct=margin.decimal("margin_call_pct"),
-        liquidation_pct=margin.decimal("liquidation_pct"),
-        hysteresis_pct=margin.decimal("hysteresis_pct"),
-    )
-    margin.finish()
+    policy = _margin_policy(root.object("margin_policy"))
     tick_max_age_s = root.integer("tick_max_age_s", least=1)
+    assets = _assets(root.object("assets"))
+    chains: dict[int, Chain] = {}
+    for entry in root.objects("chains"):
+        chain = _chain(entry, assets)
+        if chain.chain_id in chains:
+            raise NetworkError(f"{entry.path('chain_id')} is listed twice: {chain.chain_id}")
+        chains[chain.chain_id] = chain
+    root.finish()
+    for asset in assets.values():
+        if asset.feed.chain_id not in chains:
+            raise NetworkError(
+                f"assets.{asset.asset}.feed.chain_id is not among the chains: {asset.feed.chain_id}"
+            )
+    return Network(policy, tick_max_age_s, assets, chains)
+
+
+def _margin_policy(entry: _Reader) -> MarginPolicy:
+    thresholds = {
+        name: entry.decimal(name)
+        for name in ("warning_pct", "margin_call_pct", "liquidation_pct", "hysteresis_pct")
+    }
+    entry.finish()
+    try:
+        return MarginPolicy(**thresholds)
+    except ValueError as error:
+        raise NetworkError(f"margin_policy: {error}") from error
+
+
+def _assets(listed: _Reader) -> dict[str, Asset]:
     assets: dict[str, Asset] = {}
-    listed = root.object("assets")
     for name in listed.remaining():
+        if not _ASSET.fullmatch(name):
+            raise NetworkError(f"{listed.path(name)} must be 2 to 16 characters of A-Z, 0-9 and point")
         entry = listed.object(name)
         feed = entry.object("feed")
         assets[name] = Asset(
@@ -187,35 +218,36 @@ def parse_network(document: str | bytes) -> Network:
         )
         feed.finish()
         entry.finish()
-    chains: dict[int, Chain] = {}
-    for entry in root.objects("chains"):
-        tokens: dict[str, Token] = {}
-        listed_tokens = entry.object("tokens")
-        for address in listed_tokens.remaining():
-            token = listed_tokens.object(address)
-            name = token.text("asset")
-            if name not in assets:
-                raise NetworkError(f"chains.tokens.{address}.asset is not among the assets: {name!r}")
-            tokens[_address(address, "chains.tokens")] = Token(name, address, token.integer("decimals"))
-            token.finish()
-        chain = Chain(
-            chain_id=entry.integer("chain_id", least=1),
-            name=entry.text("name"),
-            confirmations=entry.integer("confirmations"),
-            start_block=entry.integer("start_block"),
-            block_range=entry.integer("block_range", least=1),
-            vault=entry.address("vault"),
-            escrow_factory=entry.address("escrow_factory"),
-            tokens=tokens,
-        )
+    return assets
+
+
+def _chain(entry: _Reader, assets: Mapping[str, Asset]) -> Chain:
+    tokens = _tokens(entry.object("tokens"), assets)
+    chain = Chain(
+        chain_id=entry.integer("chain_id", least=1),
+        name=entry.text("name"),
+        confirmations=entry.integer("confirmations"),
+        start_block=entry.integer("start_block"),
+        block_range=entry.integer("block_range", least=1),
+        vault=entry.address("vault"),
+        escrow_factory=entry.address("escrow_factory"),
+        tokens=tokens,
+    )
+    entry.finish()
+    return chain
+
+
+def _tokens(listed: _Reader, assets: Mapping[str, Asset]) -> dict[str, Token]:
+    tokens: dict[str, Token] = {}
+    for address in listed.remaining():
+        _address(address, listed.path(address))
+        entry = listed.object(address)
+        asset = entry.text("asset")
+        if asset not in assets:
+            raise NetworkError(f"{entry.path('asset')} is not among the assets: {asset!r}")
+        if asset in {token.asset for token in tokens.values()}:
+            # A position is an account's balance in one asset on one chain: two tokens would overwrite it.
+            raise NetworkError(f"{entry.path('asset')} has another token on this chain: {asset!r}")
+        tokens[address] = Token(asset, address, entry.integer("decimals", most=_MAX_DECIMALS))
         entry.finish()
-        if chain.chain_id in chains:
-            raise NetworkError(f"chains lists chain_id {chain.chain_id} twice")
-        chains[chain.chain_id] = chain
-    root.finish()
-    for asset in assets.values():
-        if asset.feed.chain_id not in chains:
-            raise NetworkError(
-                f"assets.{asset.asset}.feed.chain_id is not among the chains: {asset.feed.chain_id}"
-            )
-    return Network(policy, tick_max_age_s, assets, chains)
+    return tokens

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 UINT256_MAX = 2**256 - 1
+_PLAIN_DECIMAL = r"-?[0-9]{1,80}(\.[0-9]{1,80})?"
 
 
 def _base_units(value: Any) -> int:
@@ -33,16 +34,27 @@ def _base_units(value: Any) -> int:
     return amount
 
 
+def _timestamp(value: Any) -> Any:
+    """Accept RFC 3339 text only; pydantic alone would also read "1700000000" as a moment."""
+    if isinstance(value, str) and not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", value):
+        raise ValueError("must be a moment as in 2025-01-31T12:00:00Z")
+    return value
+
+
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("must carry a time zone")
     return value.astimezone(UTC)
 
 
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite():
-        raise ValueError("must be a finite decimal number")
-    return value
+def _exact_decimal(value: Any) -> Decimal:
+    """Accept a Decimal or plain digits; a JSON number has been through a float, and an exponent may ask
+    for a gigabyte of digits."""
+    if isinstance(value, str) and re.fullmatch(_PLAIN_DECIMAL, value):
+        return Decimal(value)
+    if isinstance(value, Decimal) and value.is_finite():
+        return value
+    raise ValueError("must be a finite decimal number, as a string of digits")
 
 
 BaseUnits = Annotated[
@@ -53,14 +65,14 @@ BaseUnits = Annotated[
 ]
 """An unsigned 256-bit token amount in base units; a string of digits on the wire."""
 
-Instant = Annotated[datetime, AfterValidator(_utc)]
+Instant = Annotated[datetime, BeforeValidator(_timestamp), AfterValidator(_utc)]
 """A moment in UTC."""
 
 ExactDecimal = Annotated[
     Decimal,
-    AfterValidator(_finite),
+    BeforeValidator(_exact_decimal),
     PlainSerializer(lambda value: format(value, "f"), return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PLAIN_DECIMAL}$"}),
 ]
 """A finite decimal number; a string on the wire, never a float."""
 
@@ -73,7 +85,8 @@ Hash32 = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 AssetId = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9.]{2,16}$")]
 """An asset's symbol in the network description, the same on every chain."""
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Identifier = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^/\x00-\x1f]+$")]
+"""What names a thing. Without a slash, since ids become Firestore document ids."""
 
 
 class Event(BaseModel):

@@ -17,8 +17,6 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from google.cloud import firestore
-
 from shared.config import Settings
 from shared.domain.margin_book import Decision, MarginBook, MarkPrices
 from shared.domain.marks import MarkStatus
@@ -44,7 +42,7 @@ Announce = Callable[[database.Commit, Decision], None]
 class WarmBook:
     """A book, the prices it was last evaluated at, and its place in Firestore. Use it under :attr:`lock`."""
 
-    def __init__(self, client: firestore.Client, network: Network) -> None:
+    def __init__(self, client: database.Client, network: Network) -> None:
         self.lock = threading.Lock()
         self.network = network
         self._client = client

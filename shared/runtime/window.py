@@ -11,12 +11,10 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
-from google.cloud import firestore
-
 from shared.errors import RetryableError
 from shared.runtime import clock
 from shared.runtime.context import Context
-from shared.stores import leases
+from shared.stores import database, leases
 
 LEASE = timedelta(seconds=8)
 
@@ -24,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def tick_under_lease(
-    client: firestore.Client,
+    client: database.Client,
     context: Context,
     *,
     interval_s: float,

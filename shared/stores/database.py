@@ -21,6 +21,9 @@ from shared.events.base import Event
 from shared.messaging.attributes import EVENT_ID, ORDERING_KEY, TRACEPARENT
 from shared.messaging.publisher import OutboundMessage
 
+Client = firestore.Client
+"""The type of a client, for those who hand one on and touch nothing of it."""
+
 MAX_WRITES = 450
 """Writes per commit, below Firestore's limit on a request's size with our largest documents."""
 
