@@ -1,0 +1,187 @@
+"""A running platform with a clientele: what the demo, the smoke test, chaos and the benchmarks play on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from google.cloud import firestore
+
+from local.chain import Deployment, LocalChain
+from local.gateway_client import GatewayClient
+from local.latency import LatencyProbe
+from local.platform import Platform, PlatformOptions
+from local.seed import Client, add_api_key, add_contacts, fund, lend, make_clients
+from local.story import Story
+from shared.errors import FusionError
+from shared.stores import accounts, margin_progress, margin_states, ticks
+
+SETTLED_WITHIN_S = 180.0
+_POLL_S = 0.2
+
+
+class NotSettledError(FusionError):
+    """The platform did not reach a state within its time; the message says what is missing."""
+
+
+@dataclass
+class Session:
+    """Everything that a story needs."""
+
+    platform: Platform
+    chain: LocalChain
+    deployment: Deployment
+    clients: Sequence[Client]
+    story: Story
+    api_key: str
+    database: firestore.Client
+    gateway: GatewayClient
+    probe: LatencyProbe
+
+    @property
+    def account_ids(self) -> list[str]:
+        """The clients' accounts."""
+        return [client.account_id for client in self.clients]
+
+    def wait(self, missing: Callable[[], str | None], *, within_s: float = SETTLED_WITHIN_S) -> None:
+        """Wait until ``missing`` says None.
+
+        Raises:
+            NotSettledError: with what it said last.
+            PartDiedError: a part of the platform died meanwhile.
+        """
+        deadline = time.monotonic() + within_s
+        while (said := missing()) is not None:
+            self.platform.check()
+            if time.monotonic() > deadline:
+                raise NotSettledError(f"after {within_s:.0f} s: {said}")
+            time.sleep(_POLL_S)
+
+    def unprojected(self) -> str | None:
+        """Which account's positions are not yet the contract's, or not yet evaluated; None if all are."""
+        on_chain = self.chain.positions(self.deployment, self.account_ids)
+        known = {
+            account.account_id: account for account, _ in accounts.list_updated_since(self.database, None)
+        }
+        records = {
+            record.account_id: record
+            for record, _, _ in margin_states.list_updated_since(self.database, None)
+        }
+        for account_id, expected in on_chain.items():
+            account = known.get(account_id)
+            held = {
+                position.asset: (position.collateral_base, position.debt_base)
+                for position in (account.positions.values() if account else ())
+                if position.collateral_base or position.debt_base
+            }
+            if held != expected:
+                return f"{account_id} holds {expected} on chain, {held} here"
+            if account is None:
+                continue
+            record = records.get(account_id)
+            if record is None or record.position_version < account.version:
+                return f"{account_id} is not evaluated at version {account.version}"
+        return None
+
+    def unpriced(self) -> str | None:
+        """Which feed's latest round is not yet in a tick that the book was evaluated at; None if all are."""
+        latest = ticks.find_latest(self.database)
+        if latest is None:
+            return "there is no tick"
+        rounds = {mark.asset: mark.round_id for mark in latest.marks}
+        for asset, round_id in self.story.rounds.items():
+            if rounds.get(asset) != round_id:
+                return (
+                    f"{asset} is at round {round_id} on chain, {rounds.get(asset)} in tick {latest.sequence}"
+                )
+        progress = margin_progress.find(self.database)
+        if progress is None or progress[0] < latest.sequence:
+            return f"tick {latest.sequence} is not evaluated"
+        return None
+
+    def read_receipts(self) -> None:
+        """Tell the probe what the mail and webhook sinks have received."""
+        mail = read_sink(self.platform.urls.mailbox)
+        hooks = read_sink(self.platform.urls.webhooks)
+        self.probe.received(
+            {message["message_id"]: message["received_at_ms"] / 1000 for message in reversed(mail)}
+        )
+        self.probe.received(
+            {message["webhook_id"]: message["received_at_ms"] / 1000 for message in reversed(hooks)}
+        )
+
+
+def read_sink(url: str) -> list[dict[str, Any]]:
+    """Every message that a sink has received, oldest first."""
+    found: list[dict[str, Any]] = []
+    after = 0
+    while True:
+        response = urllib3.request("GET", f"{url}/api/messages?after={after}", timeout=10.0)
+        page = json.loads(response.data)["messages"]
+        if not page:
+            return sorted(found, key=lambda message: int(message["number"]))
+        found += page
+        after = max(int(message["number"]) for message in page)
+
+
+@contextmanager
+def running_session(
+    options: PlatformOptions,
+    *,
+    n_accounts: int,
+    seed: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[Session]:
+    """Start the platform, put the clientele on it, and wait until every account is evaluated."""
+    with Platform(options) as platform:
+        yield populate(platform, n_accounts=n_accounts, seed=seed, progress=progress)
+
+
+def populate(platform: Platform, *, n_accounts: int, seed: int, progress: Callable[[str], None]) -> Session:
+    """Put a clientele on a running platform: collateral, loans, contacts, an API key."""
+    chain = LocalChain(platform.hosts.rpc)
+    deployment = platform.deployment
+    clients = make_clients(n_accounts, seed)
+    database = firestore.Client(project=platform.project)
+    progress(f"adding contacts of {n_accounts} accounts")
+    add_contacts(
+        database,
+        [client.account_id for client in clients],
+        webhook_url=platform.urls.webhooks,
+        webhook_secret=platform.webhook_secret,
+    )
+    api_key = add_api_key(database, "demo")
+    story = Story(chain, deployment, clients, seed)
+    session = Session(
+        platform=platform,
+        chain=chain,
+        deployment=deployment,
+        clients=clients,
+        story=story,
+        api_key=api_key,
+        database=database,
+        gateway=GatewayClient(platform.urls.gateway, api_key),
+        probe=LatencyProbe(database, story.mined_at, platform.environment()["MAIL_FROM"]),
+    )
+    progress("clients deposit collateral")
+    fund(chain, deployment, clients)
+    session.wait(session.unprojected)
+    progress("clients borrow")
+    lend(chain, deployment, clients)
+    session.wait(session.unprojected)
+    return session
+
+
+def state_folder(name: str) -> Path:
+    """A folder of its own for one run, inside the checkout."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    root = Path(__file__).resolve().parents[1]
+    folder = root / ".state" / f"{name}-{stamp}-{time.time_ns() % 1_000_000:06d}"
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,216 @@
+"""Plays a story without a page, asserts what must have come of it, and prints the latencies.
+
+Ends with 0 where everything held, 1 where something did not; the JSON is the last line of the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from local.gateway_client import Subscriber
+from local.latency import CALLED, DELIVERED, RECORDED, SUBSCRIBED, Distribution, receipt_ids
+from local.platform import PlatformOptions
+from local.scenario import Expectation, Scenario, ScenarioError, load_scenario
+from local.session import NotSettledError, Session, read_sink, running_session, state_folder
+from shared.domain.margin import State
+from shared.errors import FusionError
+from shared.stores.contacts import OPERATIONS
+
+SUBSCRIBED_ACCOUNTS = 100
+MARGIN_HEALTH = (
+    "subscription($ids: [ID!]!) { marginHealth(accountIds: $ids) "
+    "{ kind sequence accounts { accountId state healthPct collateralUsd debtUsd tickSequence } } }"
+)
+_LIMITS_MS = {CALLED: 2_000.0}
+_ALERT_FIELDS = "id accountId previousState state notify tickSequence sequence"
+
+
+def subscribe(session: Session) -> Subscriber:
+    """A live subscriber of the first accounts, whose arrivals the session's probe counts."""
+
+    def receive(data: dict[str, Any], arrived: float) -> None:
+        message = data["marginHealth"]
+        if message["kind"] == "UPDATE" and message["sequence"] is not None:
+            session.probe.arrived(message["sequence"], arrived)
+
+    ids = session.account_ids[:SUBSCRIBED_ACCOUNTS]
+    return Subscriber(
+        session.platform.urls.gateway, session.api_key, MARGIN_HEALTH, lambda: {"ids": ids}, receive
+    ).start()
+
+
+def play(session: Session, scenario: Scenario) -> None:
+    """Play all steps, with their pauses."""
+    for step in scenario.steps:
+        session.story.play(step)
+        deadline = time.monotonic() + step.pause_s
+        while time.monotonic() < deadline:
+            session.platform.check()
+            time.sleep(0.05)
+
+
+def undelivered(session: Session) -> str | None:
+    """Which notice has not reached its recipient over both channels; None if all have."""
+    alerts = session.gateway.pages("alerts", _ALERT_FIELDS)
+    mail = {message["message_id"] for message in read_sink(session.platform.urls.mailbox)}
+    hooks = {message["webhook_id"] for message in read_sink(session.platform.urls.webhooks)}
+    mail_from = session.platform.environment()["MAIL_FROM"]
+    for alert in alerts:
+        if not alert["notify"]:
+            continue
+        by_mail, by_hook = receipt_ids(alert["id"], alert["accountId"], mail_from)
+        if by_mail not in mail:
+            return f"alert {alert['id']} has not arrived by e-mail"
+        if by_hook not in hooks:
+            return f"alert {alert['id']} has not arrived by webhook"
+    return None
+
+
+def violations(session: Session, scenario: Scenario) -> list[str]:
+    """What does not hold at the end of the story."""
+    found: list[str] = []
+    for missing in (session.unpriced, session.unprojected, lambda: undelivered(session)):
+        try:
+            session.wait(missing, within_s=60.0)
+        except NotSettledError as error:
+            found.append(str(error))
+    found += _unexpected(session, scenario.expect)
+    status = session.gateway.query("{ systemStatus { deadLetters liveConnected refusedMessages } }")[
+        "systemStatus"
+    ]
+    if status["deadLetters"]:
+        found.append(f"{status['deadLetters']} dead letters")
+    if status["refusedMessages"]:
+        found.append(f"the gateway refused {status['refusedMessages']} messages")
+    return found
+
+
+def _unexpected(session: Session, expect: Expectation) -> list[str]:
+    alerts = session.gateway.pages("alerts", _ALERT_FIELDS)
+    seen = {State(alert["state"]) for alert in alerts}
+    found = [f"no account became {state}" for state in expect.states_seen - seen]
+    if not expect.states_seen and any(alert["notify"] for alert in alerts):
+        found.append("somebody was called in a calm market")
+    recovered = any(
+        alert["previousState"] is not None
+        and State(alert["previousState"]).code > State(alert["state"]).code
+        and alert["notify"]
+        for alert in alerts
+    )
+    if expect.recoveries and not recovered:
+        found.append("no account recovered")
+    told = [
+        message
+        for message in read_sink(session.platform.urls.webhooks)
+        if message["path"].endswith(OPERATIONS) and message["body"].get("kind") == "mark_unusable"
+    ]
+    if expect.unvalued and not told:
+        found.append("operators were not told of the unusable mark")
+    if not expect.unvalued and told:
+        found.append("operators were told of an unusable mark")
+    numbers: dict[str, list[int]] = {}
+    for alert in alerts:
+        numbers.setdefault(alert["accountId"], []).append(alert["sequence"])
+    for account_id, sequence in numbers.items():
+        if sorted(sequence) != list(range(1, len(sequence) + 1)):
+            found.append(f"the transitions of {account_id} are numbered {sorted(sequence)}")
+    return found
+
+
+def latency_table(distributions: Sequence[Distribution]) -> Table:
+    """The latencies as a table."""
+    table = Table(title="Latency, milliseconds")
+    for heading in ("", "n", "p50", "p99", "max"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for each in distributions:
+        table.add_row(
+            each.name, str(each.count), f"{each.p50_ms:,.0f}", f"{each.p99_ms:,.0f}", f"{each.max_ms:,.0f}"
+        )
+    return table
+
+
+def _too_slow(distributions: Sequence[Distribution], scenario: Scenario) -> list[str]:
+    found = [
+        f"{each.name}: p99 is {each.p99_ms:.0f} ms, the limit is {_LIMITS_MS[each.name]:.0f} ms"
+        for each in distributions
+        if each.name in _LIMITS_MS and each.p99_ms > _LIMITS_MS[each.name]
+    ]
+    wanted = {SUBSCRIBED} | ({RECORDED, DELIVERED, CALLED} if scenario.expect.states_seen else set())
+    measured = {each.name for each in distributions}
+    return found + [f"{name}: nothing was measured" for name in sorted(wanted - measured)]
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Play and judge; the exit code."""
+    scenario = load_scenario(arguments.scenario)
+    options = PlatformOptions(
+        state_folder=state_folder("smoke"), price_interval_s=0.5, relay_interval_s=0.5, report=console.log
+    )
+    with running_session(
+        options, n_accounts=arguments.accounts, seed=arguments.seed, progress=console.log
+    ) as session:
+        subscriber = subscribe(session)
+        console.log(f"playing {scenario.name}: {scenario.description}")
+        play(session, scenario)
+        console.log("the story is over; checking what came of it")
+        found = violations(session, scenario)
+        session.read_receipts()
+        session.probe.refresh()
+        subscriber.stop()
+        distributions = session.probe.distributions()
+        found += _too_slow(distributions, scenario)
+    console.print(latency_table(distributions))
+    for violation in found:
+        console.print(f"[red]does not hold:[/red] {violation}")
+    summary = {
+        "scenario": scenario.name,
+        "accounts": arguments.accounts,
+        "seed": arguments.seed,
+        "holds": not found,
+        "violations": found,
+        "latency_ms": {
+            each.name: {"n": each.count, "p50": each.p50_ms, "p99": each.p99_ms, "max": each.max_ms}
+            for each in distributions
+        },
+    }
+    print(json.dumps(summary))
+    return 1 if found else 0
+
+
+def parse(description: str, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options that the demo and the smoke test share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--accounts", type=int, default=250)
+    parser.add_argument("--scenario", default="crash")
+    parser.add_argument("--seed", type=int, default=1)
+    parsed = parser.parse_args(arguments)
+    if parsed.accounts < 2:
+        parser.error("ACCOUNTS must be at least 2")
+    return parsed
+
+
+def main() -> int:
+    """Run from the command line."""
+    console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return run(parse("Play a story and assert it."), console)
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 130
+    except (FusionError, ScenarioError) as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Plays a scenario on the local chain and remembers when each price was mined."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from local.chain import (
+    ASSETS,
+    Deployment,
+    EscrowTerms,
+    LocalChain,
+    approve_escrow,
+    create_escrow,
+    escrow_address,
+    feed_answer,
+    release_escrow,
+    repay,
+    withdraw_escrow,
+)
+from local.scenario import Breakage, Step
+from local.seed import Client
+from shared.chain import feeds
+from shared.domain.marks import FeedRound
+from shared.domain.network import Feed
+
+_ARBITER = "0x" + hashlib.sha256(b"arbiter").hexdigest()[:40]
+_ESCROW_BASE = 10**17
+_STALE_FOR_S = 7 * 86_400
+_BREATH = Decimal("0.0004")
+
+
+@dataclass
+class Story:
+    """One market and its people. Reproducible: the same seed plays the same story."""
+
+    chain: LocalChain
+    deployment: Deployment
+    clients: Sequence[Client]
+    seed: int
+    prices: dict[str, Decimal] = field(default_factory=lambda: {asset.asset: asset.price for asset in ASSETS})
+    mined_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Wall-clock seconds at which a round of a feed was seen mined, by asset and round id."""
+
+    def __post_init__(self) -> None:
+        self._draw = random.Random(self.seed)  # noqa: S311 reproducible, not secret
+        self._repaid: set[str] = set()
+        self._created = 0
+        self._decimals: dict[str, int] = {}
+        self._feeds = {
+            asset: Feed(self.chain.client.chain_id, address, 1, 0)
+            for asset, address in self.deployment.feeds.items()
+        }
+        self.rounds = self._read_rounds()
+
+    def play(self, step: Step) -> None:
+        """Do everything in a step; its pause is the caller's."""
+        self.move({asset: self.prices[asset] * factor for asset, factor in step.moves.items()})
+        for asset, breakage in step.broken.items():
+            self.break_feed(asset, breakage)
+        if step.escrows:
+            self.settle_escrows(step.escrows)
+        if step.repayments:
+            self.repay_some(step.repayments)
+
+    def move(self, prices: dict[str, Decimal]) -> None:
+        """Set prices in one transaction."""
+        if not prices:
+            return
+        self.prices.update(prices)
+        mined_at = self.chain.set_prices(self.deployment, prices)
+        rounds = self._read_rounds()
+        for asset, round_id in rounds.items():
+            if self.rounds.get(asset) != round_id:
+                self.mined_at[asset, round_id] = mined_at
+        self.rounds = rounds
+
+    def breathe(self) -> None:
+        """A small move of every coin, so that feeds keep their heartbeat."""
+        self.move(
+            {
+                asset: price * (1 + _BREATH * Decimal(str(round(self._draw.uniform(-1, 1), 3))))
+                for asset, price in self.prices.items()
+                if asset != "USDC"
+            }
+            | {"USDC": self.prices["USDC"]}
+        )
+
+    def break_feed(self, asset: str, breakage: Breakage) -> None:
+        """Give a feed a round that may not be used."""
+        now = int(time.time())
+        if breakage is Breakage.ZERO:
+            self.chain.set_round(self.deployment, asset, 0, now)
+        elif breakage is Breakage.NEGATIVE:
+            self.chain.set_round(self.deployment, asset, -1, now)
+        else:
+            answer = feed_answer(self.prices[asset])
+            self.chain.set_round(self.deployment, asset, answer, now - _STALE_FOR_S)
+        self.rounds = self._read_rounds()
+
+    def settle_escrows(self, count: int) -> None:
+        """Create escrows between clients; every second one is approved, released and withdrawn."""
+        self.chain.set_balances({_ARBITER: 10**18})
+        for _ in range(count):
+            payer, payee = self._draw.sample(self.clients, 2)
+            self._created += 1
+            terms = EscrowTerms(
+                payer.account_id,
+                payee.account_id,
+                _ARBITER,
+                _ESCROW_BASE * self._created,
+                hashlib.sha256(f"{self.seed}:{self._created}".encode()).digest(),
+            )
+            address = escrow_address(self.chain, self.deployment, terms)
+            sequence = create_escrow(self.deployment, terms)
+            if self._created % 2:
+                sequence += approve_escrow(address, terms.payer)
+                sequence += release_escrow(address, terms.payee)
+                sequence += withdraw_escrow(address, terms.payee)
+            self.chain.mine_in_turn([sequence])
+
+    def repay_some(self, count: int) -> None:
+        """Some clients that owe dollars pay two fifths back, each once."""
+        able = [
+            client
+            for client in self.clients
+            if client.debt.get("USDC") and client.account_id not in self._repaid
+        ]
+        chosen = self._draw.sample(able, min(count, len(able)))
+        self._repaid |= {client.account_id for client in chosen}
+        self.chain.mine_in_turn(
+            repay(self.deployment, client.account_id, "USDC", client.debt["USDC"] * 2 // 5)
+            for client in chosen
+        )
+
+    def _read_rounds(self) -> dict[str, str]:
+        readings = feeds.read_rounds(self.chain.client, self._feeds, self._decimals)
+        return {
+            asset: str(seen.round_id)
+            for asset, seen in readings.rounds.items()
+            if isinstance(seen, FeedRound)
+        }
