@@ -112,6 +112,13 @@ class RaggedMatrix:
         product: Float64Array = self._head(self.n_rows) @ prices
         return product
 
+    def weighted_sum_by_asset(self, shares: Float64Array) -> Float64Array:
+        """Σ over rows of share · weight, by asset: float64[n_assets]."""
+        spread = self.weights * np.repeat(shares, self.lengths)
+        sums = np.zeros(self.n_assets)
+        np.add.at(sums, self.assets, spread)
+        return sums
+
     def dot_of_first(self, prices: Float64Array, n_rows: int) -> Float64Array:
         """Σ weight · price of the first `n_rows` rows, in time proportional to their entries."""
         # A little more than asked for, so that few matrices, each made once, serve every length.
