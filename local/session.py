@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -145,7 +145,9 @@ def running_session(
 
 def populate(platform: Platform, *, n_accounts: int, seed: int, progress: Callable[[str], None]) -> Session:
     """Put a clientele on a running platform: collateral, loans, contacts, an API key."""
-    chain = LocalChain(platform.hosts.rpc)
+    # Google's client libraries find their emulators in the environment.
+    os.environ.update(platform.environment())
+    chain = platform.chain
     deployment = platform.deployment
     clients = make_clients(n_accounts, seed)
     database = firestore.Client(project=platform.project)
@@ -166,7 +168,7 @@ def populate(platform: Platform, *, n_accounts: int, seed: int, progress: Callab
         story=story,
         api_key=api_key,
         database=database,
-        gateway=GatewayClient(platform.urls.gateway, api_key),
+        gateway=GatewayClient(f"{platform.urls.gateway}/graphql", api_key),
         probe=LatencyProbe(database, story.mined_at, platform.environment()["MAIL_FROM"]),
     )
     progress("clients deposit collateral")
@@ -176,12 +178,3 @@ def populate(platform: Platform, *, n_accounts: int, seed: int, progress: Callab
     lend(chain, deployment, clients)
     session.wait(session.unprojected)
     return session
-
-
-def state_folder(name: str) -> Path:
-    """A folder of its own for one run, inside the checkout."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    root = Path(__file__).resolve().parents[1]
-    folder = root / ".state" / f"{name}-{stamp}-{time.time_ns() % 1_000_000:06d}"
-    folder.mkdir(parents=True)
-    return folder

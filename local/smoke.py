@@ -16,11 +16,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from local.environment import Intervals
 from local.gateway_client import Subscriber
 from local.latency import CALLED, DELIVERED, RECORDED, SUBSCRIBED, Distribution, receipt_ids
-from local.platform import PlatformOptions
+from local.platform import PlatformOptions, state_folder
 from local.scenario import Expectation, Scenario, ScenarioError, load_scenario
-from local.session import NotSettledError, Session, read_sink, running_session, state_folder
+from local.session import NotSettledError, Session, read_sink, running_session
 from shared.domain.margin import State
 from shared.errors import FusionError
 from shared.stores.contacts import OPERATIONS
@@ -44,7 +45,7 @@ def subscribe(session: Session) -> Subscriber:
 
     ids = session.account_ids[:SUBSCRIBED_ACCOUNTS]
     return Subscriber(
-        session.platform.urls.gateway, session.api_key, MARGIN_HEALTH, lambda: {"ids": ids}, receive
+        session.gateway.url, session.api_key, MARGIN_HEALTH, lambda: {"ids": ids}, receive
     ).start()
 
 
@@ -153,7 +154,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Play and judge; the exit code."""
     scenario = load_scenario(arguments.scenario)
     options = PlatformOptions(
-        state_folder=state_folder("smoke"), price_interval_s=0.5, relay_interval_s=0.5, report=console.log
+        state_folder=state_folder("smoke"),
+        intervals=Intervals(price_s=0.5, relay_s=0.5),
+        report=console.log,
     )
     with running_session(
         options, n_accounts=arguments.accounts, seed=arguments.seed, progress=console.log
