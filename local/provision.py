@@ -1,0 +1,147 @@
+"""Creates, from the manifest alone, what production has Terraform for: topics, subscriptions, tables.
+
+Everything may be run again: what is there is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import grpc
+from google.api_core.exceptions import AlreadyExists
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.protobuf.duration_pb2 import Duration
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription, Topic
+
+from shared.manifest import Function, Manifest, Table, subscription_id
+
+_PARALLEL_CALLS = 8
+_T = TypeVar("_T")
+
+
+def push_endpoint(base_url: str, *, function: str, project: str, topic: str) -> str:
+    """Where a topic's messages are pushed to.
+
+    The Functions Framework learns the topic of a raw push from ``projects/…/topics/…`` in the path.
+    """
+    return f"{base_url}/functions/{function}/projects/{project}/topics/{topic}"
+
+
+def provision_messaging(
+    manifest: Manifest, *, project: str, pubsub_host: str, push_base_url: str | None
+) -> None:
+    """Create every topic, its dead-letter topic, and every subscription.
+
+    Args:
+        manifest: what is deployed.
+        project: the Google Cloud project.
+        pubsub_host: ``host:port`` of the Pub/Sub emulator.
+        push_base_url: where functions are served; None creates no push subscription.
+
+    Raises:
+        google.api_core.exceptions.GoogleAPICallError: the emulator refused one.
+    """
+    channel = grpc.insecure_channel(pubsub_host)
+    publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    names = [name for topic in manifest.topics.values() for name in (topic.name, topic.dead_letter)]
+    subscriptions = list(_subscriptions(manifest, project, push_base_url))
+    try:
+        topics = [Topic(name=f"projects/{project}/topics/{name}") for name in names]
+        _create_all(publisher.create_topic, topics)
+        _create_all(subscriber.create_subscription, subscriptions)
+    finally:
+        channel.close()
+
+
+def provision_warehouse(manifest: Manifest, *, project: str, bigquery_url: str, dataset: str) -> None:
+    """Create the dataset and its tables.
+
+    Raises:
+        google.api_core.exceptions.GoogleAPICallError: the emulator refused one.
+    """
+    client = bigquery.Client(
+        project=project,
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        client_options={"api_endpoint": bigquery_url},
+    )
+    try:
+        client.create_dataset(f"{project}.{dataset}", exists_ok=True)
+        for table in manifest.warehouse.tables.values():
+            client.create_table(_table(table, f"{project}.{dataset}"), exists_ok=True)
+    finally:
+        client.close()  # type: ignore[no-untyped-call]
+
+
+def _subscriptions(manifest: Manifest, project: str, push_base_url: str | None) -> Iterable[Subscription]:
+    for function in manifest.functions.values():
+        for topic in function.pulls:
+            yield _subscription(manifest, function, topic, project, push_endpoint=None)
+        if push_base_url is None:
+            continue
+        pushed = list(function.topics)
+        if function.receives_dead_letters:
+            pushed += [topic.dead_letter for topic in manifest.topics.values()]
+        for topic in pushed:
+            endpoint = push_endpoint(push_base_url, function=function.name, project=project, topic=topic)
+            yield _subscription(manifest, function, topic, project, push_endpoint=endpoint)
+
+
+def _subscription(
+    manifest: Manifest, function: Function, topic: str, project: str, *, push_endpoint: str | None
+) -> Subscription:
+    subscription = Subscription(
+        name=f"projects/{project}/subscriptions/{subscription_id(function.name, topic)}",
+        topic=f"projects/{project}/topics/{topic}",
+        ack_deadline_seconds=function.ack_deadline_s,
+        retry_policy=RetryPolicy(
+            minimum_backoff=_duration(function.retry.min_backoff_s),
+            maximum_backoff=_duration(function.retry.max_backoff_s),
+        ),
+    )
+    if push_endpoint is not None:
+        subscription.push_config = PushConfig(push_endpoint=push_endpoint)
+    source = manifest.topics.get(topic)
+    # A dead letter that cannot be recorded is delivered until it can: there is nowhere else to put it.
+    if source is not None:
+        subscription.enable_message_ordering = source.ordering_key is not None
+        subscription.dead_letter_policy = DeadLetterPolicy(
+            dead_letter_topic=f"projects/{project}/topics/{source.dead_letter}",
+            max_delivery_attempts=function.retry.max_delivery_attempts,
+        )
+    return subscription
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMilliseconds(round(seconds * 1000))
+    return duration
+
+
+def _table(table: Table, dataset: str) -> bigquery.Table:
+    schema = [bigquery.SchemaField(column.name, column.type, column.mode) for column in table.columns]
+    created = bigquery.Table(f"{dataset}.{table.name}", schema=schema)
+    created.description = table.description
+    created.time_partitioning = bigquery.TimePartitioning(field=table.partition)
+    created.clustering_fields = list(table.cluster)
+    return created
+
+
+def _create_all(create: Callable[[_T], object], wanted: Iterable[_T]) -> None:
+    """Create several at once; what exists already is left as it is."""
+
+    def create_one(each: _T) -> None:
+        try:
+            create(each)
+        except AlreadyExists:
+            return
+
+    with ThreadPoolExecutor(_PARALLEL_CALLS) as pool:
+        # A list, so that the first error is raised.
+        list(pool.map(create_one, wanted))
