@@ -36,9 +36,12 @@ def _base_units(value: Any) -> int:
 
 def _timestamp(value: Any) -> Any:
     """Accept RFC 3339 text only; pydantic alone would also read "1700000000" as a moment."""
-    if isinstance(value, str) and not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", value):
+    if not isinstance(value, str):
+        return value
+    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", value):
         raise ValueError("must be a moment as in 2025-01-31T12:00:00Z")
-    return value
+    # Strict validation takes text for a moment only where nothing has handled it before.
+    return datetime.fromisoformat(value)
 
 
 def _utc(value: datetime) -> datetime:
