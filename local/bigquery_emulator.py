@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parent / "bigquery-emulator"
 ENVIRONMENT = ROOT / ".venv-bigquery"
 PYTHON = ENVIRONMENT / "bin" / "python"
 
-_STAMP = ENVIRONMENT / "installed"
+STAMP = ENVIRONMENT / "installed"
 _DEPENDENCIES = FOLDER / "requirements.txt"
 _EMULATOR = FOLDER / "local-bigquery.txt"
 
@@ -48,7 +48,7 @@ def command(*, port: int, data_folder: Path) -> list[str]:
 
 def is_installed() -> bool:
     """True where the environment holds exactly what is pinned."""
-    return PYTHON.exists() and _STAMP.is_file() and _STAMP.read_text() == _pins()
+    return PYTHON.exists() and STAMP.is_file() and STAMP.read_text() == _pins()
 
 
 def install() -> None:
@@ -74,7 +74,7 @@ def install() -> None:
     subprocess.run([*install_hashed, "--python-version", "3.13", "-r", str(_EMULATOR)], check=True)
     # Compiled here once, so that no start pays for it; two modules cannot be, and are compiled rewritten.
     subprocess.run([str(PYTHON), "-m", "compileall", "-qq", str(ENVIRONMENT / "lib")], check=False)
-    _STAMP.write_text(_pins())
+    STAMP.write_text(_pins())
 
 
 def _pins() -> str:

@@ -180,7 +180,7 @@ def _anvil(port: int, block_interval_s: float | None) -> Part:
         # Seeding puts thousands of transactions into one request and one block.
         "--no-request-size-limit",
         *("--gas-limit", "1000000000"),
-        # Fees would change balances that the stories and the tests hold exact.
+        # So that a transaction with a gas price of zero costs nothing, and balances can be held exact.
         *("--gas-price", "0", "--block-base-fee-per-gas", "0"),
         *("--order", "fifo"),
         *mining,

@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -305,6 +306,8 @@ class Platform:
             },
             ready=f"{self.urls.functions}/ready",
             environment=self.environment(),
+            # gunicorn's quick end: a scheduled function would hold a graceful one up for its whole window.
+            stop_signal=signal.SIGQUIT,
         )
 
     def _gateway(self) -> list[Part]:
@@ -336,6 +339,7 @@ class Platform:
         *,
         ready: str | None,
         environment: Mapping[str, str] | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> Part:
         words = [word for option, value in options.items() for word in (option, str(value))]
         return Part(
@@ -345,6 +349,7 @@ class Platform:
             # The clock serves nothing: its log tells what it does.
             is_ready=(lambda: True) if ready is None else (lambda: answers(ready)),
             restarts=self.options.disturbed and name in OWN_PARTS,
+            stop_signal=stop_signal,
         )
 
     def _url(self, name: str) -> str:
