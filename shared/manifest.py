@@ -179,12 +179,12 @@ class Gateway:
 
 @dataclass(frozen=True)
 class IndexField:
-    """One field of a composite index."""
+    """One field of a composite index: sorted, or (``contains``) an array whose elements are looked up."""
 
     __pydantic_config__ = _STRICT
 
     name: str
-    direction: Literal["asc", "desc"]
+    mode: Literal["asc", "desc", "contains"]
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ def _expand(document: Mapping[str, Any]) -> dict[str, Any]:
         for name, function in _named(document, "functions").items()
     }
     expanded["indexes"] = [
-        {**index, "fields": [_split(field, ("name", "direction"), "indexes") for field in index["fields"]]}
+        {**index, "fields": [_split(field, ("name", "mode"), "indexes") for field in index["fields"]]}
         for index in document.get("indexes", [])
     ]
     warehouse = _mapping(document.get("warehouse"), "warehouse")
