@@ -28,6 +28,7 @@ from local.prerequisites import PrerequisiteError
 from local.scenario import Scenario, ScenarioError, load_scenario
 from local.session import Session, running_session
 from local.smoke import latency_table, parse, subscribe
+from local.supervisor import PartDiedError
 from shared.domain.margin import State
 from shared.errors import FusionError
 
@@ -215,7 +216,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("Stopped; no process is left.")
         return 0
-    except (FusionError, ScenarioError, PrerequisiteError) as error:
+    except (FusionError, ScenarioError, PartDiedError, PrerequisiteError) as error:
         console.print(f"[red]{error}[/red]")
         return 1
     return 0

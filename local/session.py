@@ -89,8 +89,8 @@ class Session:
                 return f"{account_id} is not evaluated at version {account.version}"
         return None
 
-    def unpriced(self) -> str | None:
-        """Which feed's latest round is not yet in a tick that the book was evaluated at; None if all are."""
+    def unticked(self) -> str | None:
+        """Which feed's latest round is not yet in a published tick; None if all are."""
         latest = ticks.find_latest(self.database)
         if latest is None:
             return "there is no tick"
@@ -100,8 +100,16 @@ class Session:
                 return (
                     f"{asset} is at round {round_id} on chain, {rounds.get(asset)} in tick {latest.sequence}"
                 )
+        return None
+
+    def unpriced(self) -> str | None:
+        """Which feed's latest round is not yet in a tick that the book was evaluated at; None if all are."""
+        missing = self.unticked()
+        if missing is not None:
+            return missing
+        latest = ticks.find_latest(self.database)
         progress = margin_progress.find(self.database)
-        if progress is None or progress[0] < latest.sequence:
+        if latest is not None and (progress is None or progress[0] < latest.sequence):
             return f"tick {latest.sequence} is not evaluated"
         return None
 

@@ -20,8 +20,10 @@ from local.environment import Intervals
 from local.gateway_client import Subscriber
 from local.latency import CALLED, DELIVERED, RECORDED, SUBSCRIBED, Distribution, receipt_ids
 from local.platform import PlatformOptions, state_folder
+from local.prerequisites import PrerequisiteError
 from local.scenario import Expectation, Scenario, ScenarioError, load_scenario
 from local.session import NotSettledError, Session, read_sink, running_session
+from local.supervisor import PartDiedError
 from shared.domain.margin import State
 from shared.errors import FusionError
 from shared.stores.contacts import OPERATIONS
@@ -210,7 +212,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("stopped")
         return 130
-    except (FusionError, ScenarioError) as error:
+    except (FusionError, ScenarioError, PartDiedError, PrerequisiteError) as error:
         console.print(f"[red]{error}[/red]")
         return 1
 

@@ -16,7 +16,7 @@ from shared.runtime import clock
 from shared.runtime.context import Context
 from shared.stores import database, leases
 
-LEASE = timedelta(seconds=8)
+LEASE = timedelta(seconds=5)
 
 _log = logging.getLogger(__name__)
 

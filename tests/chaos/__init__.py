@@ -1,0 +1,1 @@
+"""Kills, duplicates, reordering and failing nodes; run with ``make chaos``."""
