@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from shared.errors import ConfigurationError
 
@@ -41,7 +41,7 @@ class SmtpServer:
     host: str
     port: int
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     starttls: bool
 
 
@@ -81,6 +81,8 @@ def _rpc_urls(value: str) -> Mapping[int, tuple[str, ...]]:
         chain, separator, listed = entry.partition("=")
         if not separator or not chain.isdigit():
             raise ValueError("must be '<chain id>=<url>,<url> <chain id>=<url>'")
+        if int(chain) in urls:
+            raise ValueError(f"lists chain {chain} twice")
         urls[int(chain)] = tuple(listed.split(","))
         for url in urls[int(chain)]:
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
@@ -95,7 +97,11 @@ def _smtp(value: str) -> SmtpServer:
     if parts.scheme not in ("smtp", "smtp+starttls") or not parts.hostname or not parts.port:
         raise ValueError("must be smtp://host:port or smtp+starttls://user:password@host:port")
     return SmtpServer(
-        parts.hostname, parts.port, parts.username, parts.password, parts.scheme == "smtp+starttls"
+        parts.hostname,
+        parts.port,
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        starttls=parts.scheme == "smtp+starttls",
     )
 
 

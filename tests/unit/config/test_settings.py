@@ -1,0 +1,203 @@
+"""Settings: each is read as specified, everything wrong is said at once, secrets are never quoted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import config
+from shared.config import BASE, EMULATOR_HOSTS, SPECS, Environment, Settings, SmtpServer
+from shared.errors import ConfigurationError
+
+PASSWORD = "correct@horse"
+QUOTED = "correct%40horse"
+
+BASE_VALUES = {
+    "FUSION_ENVIRONMENT": "production",
+    "GOOGLE_CLOUD_PROJECT": "fusion-prime-dev",
+    "LOG_LEVEL": "INFO",
+}
+
+# Setting: (text, property of Settings, value), for every one of SPECS.
+READ: dict[str, tuple[str, str, Any]] = {
+    "FUSION_ENVIRONMENT": ("staging", "environment", Environment.STAGING),
+    "GOOGLE_CLOUD_PROJECT": ("fusion-prime-dev", "project", "fusion-prime-dev"),
+    "LOG_LEVEL": ("WARNING", "log_level", "WARNING"),
+    "FIRESTORE_EMULATOR_HOST": ("127.0.0.1:1", "emulated_hosts", {"firestore": "127.0.0.1:1"}),
+    "PUBSUB_EMULATOR_HOST": ("[::1]:2", "emulated_hosts", {"pubsub": "[::1]:2"}),
+    "BIGQUERY_EMULATOR_HOST": ("127.0.0.1:3", "bigquery_emulator_url", "http://127.0.0.1:3"),
+    "BIGQUERY_DATASET": ("fusion", "bigquery_dataset", "fusion"),
+    "NETWORK_FILE": (__file__, "network_file", Path(__file__)),
+    "RPC_URLS": (
+        "1=https://a.example,https://b.example/key 31337=http://127.0.0.1:8545",
+        "rpc_urls",
+        {1: ("https://a.example", "https://b.example/key"), 31337: ("http://127.0.0.1:8545",)},
+    ),
+    "PRICE_INTERVAL_S": ("1", "price_interval_s", 1.0),
+    "RELAY_INTERVAL_S": ("0.25", "relay_interval_s", 0.25),
+    "SWEEP_INTERVAL_S": ("2", "sweep_interval_s", 2.0),
+    "ARCHIVE_INTERVAL_S": ("2.5", "archive_interval_s", 2.5),
+    "WINDOW_S": ("55", "window_s", 55.0),
+    "SMTP_URL": (
+        f"smtp+starttls://mailer:{QUOTED}@mail.example:587",
+        "smtp",
+        SmtpServer("mail.example", 587, "mailer", PASSWORD, starttls=True),
+    ),
+    "MAIL_FROM": ("margin@example.com", "mail_from", "margin@example.com"),
+}
+
+# Setting: texts that are refused.
+REFUSED: dict[str, tuple[str, ...]] = {
+    "FUSION_ENVIRONMENT": ("", "prod", "LOCAL"),
+    "GOOGLE_CLOUD_PROJECT": ("", "  "),
+    "LOG_LEVEL": ("", "info", "TRACE"),
+    "FIRESTORE_EMULATOR_HOST": ("", "localhost", ":8080", "localhost:port"),
+    "PUBSUB_EMULATOR_HOST": ("localhost",),
+    "BIGQUERY_EMULATOR_HOST": ("http://localhost", "https://localhost:9050/path"),
+    "BIGQUERY_DATASET": ("",),
+    "NETWORK_FILE": ("", "no/such/network.json", "."),
+    "RPC_URLS": (
+        "",
+        "http://127.0.0.1:8545",
+        "one=http://127.0.0.1",
+        "1=ws://127.0.0.1",
+        "1=",
+        "1=http://a.example,",
+        "1=http://a.example 1=http://b.example",
+    ),
+    "PRICE_INTERVAL_S": ("", "0", "-1", "nan", "inf", "1s"),
+    "RELAY_INTERVAL_S": ("0",),
+    "SWEEP_INTERVAL_S": ("-0.5",),
+    "ARCHIVE_INTERVAL_S": ("Infinity",),
+    "WINDOW_S": ("a minute",),
+    "SMTP_URL": (
+        "",
+        f"mailer:{QUOTED}@mail.example",
+        f"smtps://mailer:{QUOTED}@mail.example:465",
+        "smtp://mail.example",
+        f"smtp://mailer:{QUOTED}@mail.example:port",
+        f"smtp+starttls://mailer:{QUOTED}@mail.example:99999",
+    ),
+    "MAIL_FROM": ("", "margin", "@example.com", "margin@", "a@b@c"),
+}
+
+
+def _load(name: str, text: str) -> Settings:
+    service = {host: service for service, host in EMULATOR_HOSTS.items()}.get(name)
+    environ = {**BASE_VALUES, name: text}
+    if service is not None:
+        return config.load(uses=(service,), environ={**environ, "FUSION_ENVIRONMENT": "local"})
+    return config.load(settings=(name,), environ=environ)
+
+
+def test_the_tables_above_cover_every_setting() -> None:
+    assert set(READ) == set(REFUSED) == set(SPECS)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_setting_is_read(name: str) -> None:
+    text, attribute, value = READ[name]
+    assert getattr(_load(name, text), attribute) == value
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS if name != "NETWORK_FILE"])
+def test_the_example_is_accepted(name: str) -> None:
+    _load(name, SPECS[name].example)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in REFUSED.items() for text in texts]
+)
+def test_a_malformed_setting_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        _load(name, text)
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].startswith(f"{name} ")
+
+
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.secret])
+def test_a_secret_is_never_quoted(name: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        _load(name, f"not-a-url:{QUOTED}@")
+    assert "horse" not in str(refused.value)
+    assert name in str(refused.value)
+
+
+def test_settings_do_not_show_their_values() -> None:
+    settings = _load("SMTP_URL", READ["SMTP_URL"][0])
+    assert "horse" not in repr(settings)
+    assert "SMTP_URL" in repr(settings)
+    assert "horse" not in repr(settings.smtp)
+
+
+@pytest.mark.parametrize("name", BASE)
+def test_no_base_setting_has_a_default(name: str) -> None:
+    environ = {key: value for key, value in BASE_VALUES.items() if key != name}
+    with pytest.raises(ConfigurationError, match=f"{name} is not set"):
+        config.load(environ=environ)
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        config.load(
+            uses=("firestore", "bigquery"),
+            settings=("PRICE_INTERVAL_S", "MAIL_FROM"),
+            environ={"FUSION_ENVIRONMENT": "local", "LOG_LEVEL": "loud", "PRICE_INTERVAL_S": "0"},
+        )
+    named = [problem.partition(" ")[0] for problem in refused.value.problems]
+    assert named == [
+        "GOOGLE_CLOUD_PROJECT",
+        "LOG_LEVEL",
+        "PRICE_INTERVAL_S",
+        "MAIL_FROM",
+        "FIRESTORE_EMULATOR_HOST",
+        "BIGQUERY_EMULATOR_HOST",
+    ]
+    assert all(f"  - {problem}" in str(refused.value) for problem in refused.value.problems)
+
+
+@pytest.mark.parametrize("host", EMULATOR_HOSTS.values())
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_an_emulator_is_refused_where_records_must_last(host: str, environment: str) -> None:
+    environ = {**BASE_VALUES, "FUSION_ENVIRONMENT": environment, host: "127.0.0.1:1"}
+    with pytest.raises(ConfigurationError, match=host):
+        config.load(environ=environ)
+
+
+@pytest.mark.parametrize("environment", ["local", "test"])
+def test_a_deployed_service_is_not_local(environment: str) -> None:
+    environ = {**BASE_VALUES, "FUSION_ENVIRONMENT": environment, "K_SERVICE": "notify"}
+    with pytest.raises(ConfigurationError, match="K_SERVICE=notify"):
+        config.load(environ=environ)
+
+
+def test_an_emulator_is_refused_in_a_deployed_service_whatever_the_environment_says() -> None:
+    environ = {**BASE_VALUES, "K_SERVICE": "notify", "PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}
+    with pytest.raises(ConfigurationError, match=r"PUBSUB_EMULATOR_HOST set in a deployed service"):
+        config.load(environ=environ)
+
+
+@pytest.mark.parametrize("service", EMULATOR_HOSTS)
+def test_local_requires_an_emulator_of_each_service_that_is_used(service: str) -> None:
+    environ = {**BASE_VALUES, "FUSION_ENVIRONMENT": "local"}
+    with pytest.raises(ConfigurationError, match=f"{EMULATOR_HOSTS[service]} is not set"):
+        config.load(uses=(service,), environ=environ)
+    assert config.load(environ=environ).emulated_hosts == {}
+
+
+def test_a_setting_that_was_not_declared_cannot_be_read() -> None:
+    settings = config.load(environ=BASE_VALUES)
+    with pytest.raises(ConfigurationError, match="WINDOW_S is read but not declared"):
+        _ = settings.window_s
+
+
+def test_settings_are_equal_by_value() -> None:
+    first, second = (
+        config.load(settings=("WINDOW_S",), environ={**BASE_VALUES, "WINDOW_S": "5"}) for _ in "ab"
+    )
+    other = config.load(settings=("WINDOW_S",), environ={**BASE_VALUES, "WINDOW_S": "6"})
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != other
