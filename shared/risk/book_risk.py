@@ -11,7 +11,7 @@ the VaR (Tasche, Risk contributions and performance measurement, 1999). They add
 VaR.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from scipy.sparse import csr_array
 
-from shared.risk.positions import BoolArray, Float64Array
+from shared.risk.positions import BoolArray, Float64Array, Int64Array
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.tail import (
     BY_PARTITION,
@@ -34,7 +34,9 @@ from shared.risk.tail import (
 )
 
 Exposures = Float64Array | csr_array
-_BLOCK_ROWS: Final = {np.dtype(np.float32): 256, np.dtype(np.float64): 128}
+Precision = type[np.float32] | type[np.float64]
+_BLOCK_BYTES: Final = 2**19
+"""P&L of a block: half of a second-level cache of 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,14 @@ class BookRisk:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Float64[n_accounts, n_assets], USD, of one level: each row sums to the account's VaR or ES. NaN if
-    unmeasured."""
+    """VaR and ES float64[n_accounts] at one level, and their components [n_accounts, n_assets] in the working
+    precision, USD: each row sums to the account's figure. NaN if unmeasured."""
 
     level: float
-    component_var_usd: Float64Array
-    component_es_usd: Float64Array
+    var_usd: Float64Array
+    es_usd: Float64Array
+    component_var_usd: WorkingArray
+    component_es_usd: WorkingArray
     basis: Basis
 
 
@@ -97,7 +101,7 @@ def measure_book(
     levels: Sequence[float],
     *,
     as_of: str,
-    precision: type[np.float32] | type[np.float64] = np.float64,
+    precision: Precision = np.float64,
     selector: TailSelector = BY_PARTITION,
     workers: int = 1,
 ) -> BookRisk:
@@ -108,52 +112,70 @@ def measure_book(
     threads share the blocks (the products release the interpreter lock; keep BLAS at one thread each).
     Raises InsufficientHistoryError for an empty tail.
     """
-    _check_shapes(exposures, scenarios)
+    _check_shape(exposures, scenarios)
     n_accounts = exposures.shape[0]
     ordered = tuple(levels)
-    if scenarios.weights is not None:
-        return _measure_weighted(exposures, scenarios, ordered, as_of)
-    tails = [tail_of(level, scenarios.n_scenarios) for level in ordered]
-    depth = max(tail.depth for tail in tails)
-    value_at_risk = np.empty((len(tails), n_accounts))
-    shortfall = np.empty((len(tails), n_accounts))
-    returns = np.ascontiguousarray(scenarios.returns.T, dtype=precision)
+    value_at_risk = np.empty((len(ordered), n_accounts))
+    shortfall = np.empty((len(ordered), n_accounts))
+    if scenarios.weights is None:
+        tails = [tail_of(level, scenarios.n_scenarios) for level in ordered]
+        depth = max(tail.depth for tail in tails)
 
-    def measure(block: slice) -> None:
-        worst = selector.worst(_block_pnl(exposures, block, returns), depth)
-        for row, tail in enumerate(tails):
-            value_at_risk[row, block], shortfall[row, block] = var_es_of_worst(worst, tail)
+        def measure(block: slice, pnl: WorkingArray) -> None:
+            worst = selector.worst(pnl, depth)
+            for row, tail in enumerate(tails):
+                value_at_risk[row, block], shortfall[row, block] = var_es_of_worst(worst, tail)
 
-    _for_blocks(measure, n_accounts, _BLOCK_ROWS[np.dtype(precision)], workers)
+    else:
+
+        def measure(block: slice, pnl: WorkingArray) -> None:
+            for row, level in enumerate(ordered):
+                value_at_risk[row, block], shortfall[row, block] = var_es(pnl, level, scenarios.weights)
+
+    _for_blocks(measure, exposures, _working_returns(scenarios, precision), workers)
     unmeasured = unmeasured_accounts(exposures, scenarios)
-    value_at_risk[:, unmeasured] = np.nan
-    shortfall[:, unmeasured] = np.nan
+    if unmeasured.any():
+        value_at_risk[:, unmeasured] = np.nan
+        shortfall[:, unmeasured] = np.nan
     return BookRisk(ordered, value_at_risk, shortfall, unmeasured, basis_of(scenarios, as_of, "var-es"))
 
 
 def measure_components(
-    exposures: Exposures, scenarios: ScenarioSet, level: float, *, as_of: str, workers: int = 1
+    exposures: Exposures,
+    scenarios: ScenarioSet,
+    level: float,
+    *,
+    as_of: str,
+    precision: Precision = np.float64,
+    selector: TailSelector = BY_PARTITION,
+    workers: int = 1,
 ) -> Components:
-    """Component VaR and ES of every position of every account at one level. See the module for the
-    definition."""
-    _check_shapes(exposures, scenarios)
+    """VaR, ES and their components for every position of every account at one level, from one pass."""
+    _check_shape(exposures, scenarios)
     n_accounts, n_assets = exposures.shape
-    component_var = np.empty((n_accounts, n_assets))
-    component_es = np.empty((n_accounts, n_assets))
-    returns = np.ascontiguousarray(scenarios.returns.T)
+    value_at_risk, shortfall = np.empty(n_accounts), np.empty(n_accounts)
+    component_var: WorkingArray = np.empty((n_accounts, n_assets), dtype=precision)
+    component_es: WorkingArray = np.empty((n_accounts, n_assets), dtype=precision)
+    by_scenario = scenarios.returns.astype(precision, copy=False)
 
-    def measure(block: slice) -> None:
-        pnl = _block_pnl(exposures, block, returns)
-        shares, at_var = _shares(pnl, scenarios, level)
-        held = _dense(exposures, block)
-        component_es[block] = -held * (shares @ scenarios.returns)
-        component_var[block] = -held * (at_var @ scenarios.returns)
+    def measure(block: slice, pnl: WorkingArray) -> None:
+        shares, tied_at_var, scenario = _block_shares(pnl, scenarios, level, selector)
+        held: WorkingArray = np.negative(_dense(exposures, block), dtype=precision, casting="same_kind")
+        np.multiply(held, shares @ by_scenario, out=component_es[block])
+        np.multiply(held, by_scenario[scenario], out=component_var[block])
+        if tied_at_var is not None:
+            tied = np.flatnonzero(tied_at_var.any(axis=1))
+            component_var[block][tied] = held[tied] * (tied_at_var[tied] @ by_scenario)
+        value_at_risk[block] = component_var[block].sum(axis=1, dtype=np.float64)
+        shortfall[block] = component_es[block].sum(axis=1, dtype=np.float64)
 
-    _for_blocks(measure, n_accounts, _BLOCK_ROWS[np.dtype(np.float64)], workers)
+    _for_blocks(measure, exposures, _working_returns(scenarios, precision), workers)
     unmeasured = unmeasured_accounts(exposures, scenarios)
-    component_var[unmeasured] = np.nan
-    component_es[unmeasured] = np.nan
-    return Components(level, component_var, component_es, basis_of(scenarios, as_of, "component-var-es"))
+    if unmeasured.any():
+        for result in (value_at_risk, shortfall, component_var, component_es):
+            result[unmeasured] = np.nan
+    basis = basis_of(scenarios, as_of, "component-var-es")
+    return Components(level, value_at_risk, shortfall, component_var, component_es, basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +198,11 @@ def measure_marginal(
 ) -> MarginalRisk:
     """Marginal and incremental VaR and ES of each position of one account (`exposure` float64[n_assets])."""
     row = exposure[None, :]
-    _check_shapes(row, scenarios)
-    pnl = row @ scenarios.returns.T
+    _check_shape(row, scenarios)
+    pnl = row @ scenarios.by_asset
     value_at_risk, shortfall = (float(x[0]) for x in var_es(pnl, level, scenarios.weights))
     shares, at_var = _shares(pnl, scenarios, level)
-    without = pnl - exposure[:, None] * scenarios.returns.T
+    without = pnl - exposure[:, None] * scenarios.by_asset
     var_without, es_without = var_es(without, level, scenarios.weights)
     result = MarginalRisk(
         level,
@@ -216,23 +238,6 @@ def unmeasured_accounts(exposures: Exposures, scenarios: ScenarioSet) -> BoolArr
     return affected
 
 
-def _measure_weighted(
-    exposures: Exposures, scenarios: ScenarioSet, levels: tuple[float, ...], as_of: str
-) -> BookRisk:
-    n_accounts = exposures.shape[0]
-    value_at_risk = np.empty((len(levels), n_accounts))
-    shortfall = np.empty((len(levels), n_accounts))
-    returns = np.ascontiguousarray(scenarios.returns.T)
-    for block in _blocks(n_accounts, _BLOCK_ROWS[np.dtype(np.float64)]):
-        pnl = _block_pnl(exposures, block, returns)
-        for row, level in enumerate(levels):
-            value_at_risk[row, block], shortfall[row, block] = var_es(pnl, level, scenarios.weights)
-    unmeasured = unmeasured_accounts(exposures, scenarios)
-    value_at_risk[:, unmeasured] = np.nan
-    shortfall[:, unmeasured] = np.nan
-    return BookRisk(levels, value_at_risk, shortfall, unmeasured, basis_of(scenarios, as_of, "var-es"))
-
-
 def _shares(pnl: Float64Array, scenarios: ScenarioSet, level: float) -> tuple[Float64Array, Float64Array]:
     """(share of each scenario in ES, share in VaR: 1 over the scenarios tied at the boundary), [n, S]."""
     if scenarios.weights is None:
@@ -243,13 +248,35 @@ def _shares(pnl: Float64Array, scenarios: ScenarioSet, level: float) -> tuple[Fl
     return shares, tied / tied.sum(axis=1, keepdims=True)
 
 
-def _block_pnl(exposures: Exposures, block: slice, returns: WorkingArray) -> WorkingArray:
-    """P&L [rows, S] of a block; `returns` is [n_assets, S] in the working precision."""
-    if isinstance(exposures, np.ndarray):
-        pnl: WorkingArray = exposures[block].astype(returns.dtype, copy=False) @ returns
-        return pnl
-    sparse_pnl: WorkingArray = exposures[block].astype(returns.dtype) @ returns
-    return sparse_pnl
+def _block_shares(
+    pnl: WorkingArray, scenarios: ScenarioSet, level: float, selector: TailSelector
+) -> tuple[WorkingArray, WorkingArray | None, Int64Array]:
+    """(share of each scenario in ES [n, S], share in VaR [n, S] for rows whose VaR is tied, a scenario that
+    is VaR [n]).
+
+    Nearly all rows have one scenario at the boundary; those that have more go the general way.
+    """
+    if scenarios.weights is not None:
+        shares, at_var = _shares(pnl.astype(np.float64, copy=False), scenarios, level)
+        return shares.astype(pnl.dtype, copy=False), at_var.astype(pnl.dtype), at_var.argmax(axis=1)
+    tail = tail_of(level, pnl.shape[1])
+    boundary = selector.worst(pnl.copy(), tail.order)[:, tail.order - 1]
+    is_tail = pnl <= boundary[:, None]
+    scenario = (pnl == boundary[:, None]).argmax(axis=1)
+    is_tied = is_tail.sum(axis=1) != tail.order
+    weights = is_tail.astype(pnl.dtype)
+    weights[np.arange(len(pnl)), scenario] = tail.mass - (tail.order - 1)
+    weights *= 1.0 / tail.mass
+    if not is_tied.any():
+        return weights, None, scenario
+    tied_at_var = np.zeros_like(pnl)
+    shares, at_var = _shares(pnl[is_tied].astype(np.float64, copy=False), scenarios, level)
+    weights[is_tied], tied_at_var[is_tied] = shares, at_var
+    return weights, tied_at_var, scenario
+
+
+def _working_returns(scenarios: ScenarioSet, precision: Precision) -> WorkingArray:
+    return scenarios.by_asset_float32 if precision is np.float32 else scenarios.by_asset
 
 
 def _dense(exposures: Exposures, block: slice) -> Float64Array:
@@ -259,27 +286,54 @@ def _dense(exposures: Exposures, block: slice) -> Float64Array:
     return dense
 
 
-def _blocks(n_rows: int, size: int) -> Iterator[slice]:
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
+def _for_blocks(
+    work: Callable[[slice, WorkingArray], None], exposures: Exposures, returns: WorkingArray, workers: int
+) -> None:
+    """Call `work(block, P&L of the block)` for all blocks; each worker multiplies into one buffer of its
+    own."""
+    n_rows, n_scenarios = exposures.shape[0], returns.shape[1]
+    is_dense = isinstance(exposures, np.ndarray)
+    size = max(1, _BLOCK_BYTES // (n_scenarios * returns.itemsize))
+    starts = range(0, n_rows, size)
 
+    def run(mine: range) -> None:
+        buffer = np.empty((min(size, n_rows), n_scenarios), dtype=returns.dtype) if is_dense else None
+        for start in mine:
+            block = slice(start, min(start + size, n_rows))
+            work(block, _block_pnl(exposures, block, returns, buffer))
 
-def _for_blocks(work: Callable[[slice], None], n_rows: int, size: int, workers: int) -> None:
     if workers <= 1:
-        for block in _blocks(n_rows, size):
-            work(block)
+        run(starts)
         return
     with ThreadPoolExecutor(workers) as pool:
         # Consumed so that an error in a block is raised here.
-        for _ in pool.map(work, _blocks(n_rows, size)):
-            pass
+        list(pool.map(run, [starts[worker::workers] for worker in range(workers)]))
 
 
-def _check_shapes(exposures: Exposures, scenarios: ScenarioSet) -> None:
+def _block_pnl(
+    exposures: Exposures, block: slice, returns: WorkingArray, buffer: WorkingArray | None
+) -> WorkingArray:
+    """P&L [rows, S] of a block, in `buffer` if given; `returns` is [n_assets, S] in the working precision."""
+    if isinstance(exposures, np.ndarray):
+        held = exposures[block].astype(returns.dtype, copy=False)
+        _check_finite(held)
+        return np.matmul(held, returns, out=None if buffer is None else buffer[: len(held)])
+    start, end = exposures.indptr[block.start], exposures.indptr[block.stop]
+    values = exposures.data[start:end].astype(returns.dtype, copy=False)
+    _check_finite(values)
+    parts = (values, exposures.indices[start:end], exposures.indptr[block.start : block.stop + 1] - start)
+    pnl: WorkingArray = csr_array(parts, shape=(block.stop - block.start, exposures.shape[1])) @ returns
+    return pnl
+
+
+def _check_shape(exposures: Exposures, scenarios: ScenarioSet) -> None:
     if exposures.ndim != 2 or exposures.shape[1] != scenarios.returns.shape[1]:
         raise ValueError(
             f"exposures: shape {exposures.shape}, the scenarios have {scenarios.returns.shape[1]} assets"
         )
-    values = exposures if isinstance(exposures, np.ndarray) else exposures.data
-    if not np.isfinite(values).all():
+
+
+def _check_finite(values: WorkingArray) -> None:
+    # One sum instead of a test of each value: it is finite if all are.
+    if not np.isfinite(values.sum(dtype=np.float64)):
         raise ValueError("exposures: a value is NaN or infinite; leave unvalued accounts out")

@@ -14,6 +14,7 @@ RiskMetrics Technical Document (1996) for λ = 0.94.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -107,7 +108,7 @@ def join_histories(
     return JoinedHistory(dates[-n_returns:], returns, tuple(missing.tolist()), proxied)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScenarioSet:
     """Scenarios for a book: `returns` float64[S, n_assets] over `horizon_days`, `weights` float64[S] summing
     to 1 or None for equal ones. `missing` assets have a column of zeros, and an account exposed to one has no
@@ -129,13 +130,17 @@ class ScenarioSet:
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or not np.isfinite(self.returns).all():
             raise ValueError("returns: must be [scenarios, assets] and finite; mask missing assets before")
+        # A copy that cannot be written to, so that the id and the working matrices stay true.
+        own = self.returns.astype(np.float64, order="C", copy=True)
+        own.setflags(write=False)
+        object.__setattr__(self, "returns", own)
 
     @property
     def n_scenarios(self) -> int:
         """S."""
         return int(self.returns.shape[0])
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Hexadecimal digest of definition, horizon, returns, weights and missing assets."""
         digest = hashlib.sha256(
@@ -145,6 +150,16 @@ class ScenarioSet:
         if self.weights is not None:
             digest.update(np.ascontiguousarray(self.weights).tobytes())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def by_asset(self) -> Float64Array:
+        """The returns as [n_assets, S], contiguous: the right-hand side of a book's product."""
+        return np.ascontiguousarray(self.returns.T)
+
+    @cached_property
+    def by_asset_float32(self) -> NDArray[np.float32]:
+        """`by_asset` in float32."""
+        return np.ascontiguousarray(self.returns.T, dtype=np.float32)
 
     @property
     def is_missing(self) -> BoolArray:

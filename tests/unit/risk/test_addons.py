@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.risk.addons import (
@@ -40,6 +40,7 @@ def test_days_to_liquidate() -> None:
         days_to_liquidate(np.ones((1, 1)), np.ones(1), 0.0)
 
 
+@settings(deadline=None)
 @given(shortfall=st.floats(0, 1e6), horizon=st.integers(11, 120))
 def test_one_liquidity_horizon_is_square_root_scaling(shortfall: float, horizon: int) -> None:
     """Every position at one horizon: the cascade is ES · √(horizon / base)."""

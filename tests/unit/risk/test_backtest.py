@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -23,6 +23,7 @@ from shared.risk.backtest import (
 )
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 2000), share=st.floats(0, 1), level=st.sampled_from([0.95, 0.99]))
 def test_kupiec_is_the_binomial_likelihood_ratio(n: int, share: float, level: float) -> None:
     failures = round(n * share)
@@ -34,6 +35,7 @@ def test_kupiec_is_the_binomial_likelihood_ratio(n: int, share: float, level: fl
     assert result.p_value == pytest.approx(stats.chi2.sf(result.statistic, 1))
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 300), rate=st.sampled_from([0.0, 0.02, 0.3, 1.0]))
 def test_transitions_are_counted_pair_by_pair(seed: int, n: int, rate: float) -> None:
     exceeding = np.random.default_rng(seed).random(n) < rate
@@ -110,6 +112,7 @@ def test_z2_p_values_are_uniform_where_the_model_is_right() -> None:
     assert z2_p_value(-0.7, 250, 0.975, seed=1) == pytest.approx(0.05, abs=0.015)
 
 
+@settings(deadline=None)
 @given(n=st.integers(10, 1500), level=st.sampled_from([0.95, 0.99]))
 def test_zone_bounds_are_the_binomial_quantiles(n: int, level: float) -> None:
     bounds = zone_bounds(n, level)

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.risk.evaluator import BookEvaluator, Marks
@@ -25,6 +25,7 @@ previous_states = st.sampled_from([NEVER_EVALUATED, *MarginState])
 valued_states = st.sampled_from([NEVER_EVALUATED, *list(MarginState)[:-1]])
 
 
+@settings(deadline=None)
 @given(
     account=positions(N_ASSETS),
     marks=st.lists(marks_usd(), min_size=N_ASSETS, max_size=N_ASSETS),
@@ -38,6 +39,7 @@ def test_exact_decision_equals_the_oracle(
     assert decide_state_exact(account, marks, factors, POLICY, previous) == expected
 
 
+@settings(deadline=None)
 @given(
     account=positions(N_ASSETS),
     marks=st.lists(marks_usd(), min_size=N_ASSETS, max_size=N_ASSETS),
@@ -53,6 +55,7 @@ def test_evaluator_equals_the_oracle(
     assert evaluator.state(0) == oracle_state(account, marks, factors.factors, POLICY, previous)
 
 
+@settings(deadline=None)
 @given(
     debt_base=st.integers(1, 10**30),
     nudge=st.sampled_from([-1, 0, 1]),
@@ -87,6 +90,7 @@ def test_float64_alone_cannot_decide_the_boundary() -> None:
     assert decided.uncertain.all()
 
 
+@settings(deadline=None)
 @given(
     collateral=st.floats(0, 1e12, allow_subnormal=False),
     debt=st.floats(0, 1e12, allow_subnormal=False),

@@ -19,6 +19,7 @@ def random_covariance(seed: int, n: int) -> np.ndarray:
     return root @ root.T
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     level=st.sampled_from([0.95, 0.975, 0.99]),
@@ -35,8 +36,9 @@ def test_delta_normal_equals_the_scalar_formula(seed: int, level: float, horizon
         law = stats.norm(0, sigma)
         assert risk.volatility_usd[account] == pytest.approx(sigma, rel=1e-9)
         assert risk.var_usd[account] == pytest.approx(-law.ppf(1 - level), rel=1e-9)
-        tail_mean = law.expect(lambda y: y, lb=-40 * sigma, ub=law.ppf(1 - level), conditional=True)
-        assert risk.es_usd[account] == pytest.approx(-tail_mean, rel=1e-6)
+    # One integral is enough: ES is proportional to σ.
+    tail, _ = integrate.quad(lambda y: y * stats.norm.pdf(y), -40, stats.norm.ppf(1 - level))
+    np.testing.assert_allclose(risk.es_usd / risk.volatility_usd, -tail / (1 - level), rtol=1e-6)
     np.testing.assert_allclose(risk.component_var_usd.sum(axis=1), risk.var_usd, rtol=1e-9)
 
 
@@ -49,6 +51,7 @@ def test_a_perfect_hedge_has_no_risk_and_no_nan() -> None:
         delta_normal(np.ones((1, 3)), covariance, 0.99)
 
 
+@settings(deadline=None)
 @given(
     skewness=st.floats(-1.5, 1.5),
     kurtosis=st.floats(0, 7),
@@ -101,6 +104,7 @@ def test_ewma_covariance_is_the_weighted_sum() -> None:
     np.testing.assert_allclose(ewma_covariance(returns), expected, rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.sampled_from([1, 2, 10, 40]), days=st.sampled_from([2, 20, 200]))
 def test_ledoit_wolf_equals_its_definition(seed: int, n: int, days: int) -> None:
     returns = np.random.default_rng(seed).normal(0, 1, (days, n)) * np.linspace(1, 2, n)

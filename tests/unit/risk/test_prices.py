@@ -76,6 +76,7 @@ def test_a_breached_account_is_told_where_it_recovers() -> None:
     assert triggers.price[0] == pytest.approx(115.0)
 
 
+@settings(deadline=None)
 @given(collateral=st.floats(0, 1e9), debt=st.floats(0, 1e9))
 def test_requirements_add_up(collateral: float, debt: float) -> None:
     required = requirements(collateral, debt, POLICY)
@@ -91,6 +92,7 @@ def test_requirements_add_up(collateral: float, debt: float) -> None:
         assert float(required.leverage) == np.inf
 
 
+@settings(deadline=None)
 @given(
     debt=st.floats(1, 1e6),
     surplus=st.floats(0, 1e6),

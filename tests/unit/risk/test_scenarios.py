@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.risk.scenarios import (
@@ -80,6 +80,7 @@ def test_histories_refuse_bad_data(dates: list[int], closes: list[float], field:
         PriceHistory(START + np.array(dates), np.array(closes))
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), horizon=st.sampled_from([2, 5, 10]))
 def test_overlapping_returns_are_compounded(seed: int, horizon: int) -> None:
     histories = random_histories(seed, 2, 41)

@@ -5,7 +5,7 @@ from math import ceil, floor
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -35,6 +35,7 @@ def oracle(pnl: np.ndarray, alpha: Fraction) -> tuple[float, float]:
     return float(-ordered[ceil(mass) - 1]), float(-total / mass)
 
 
+@settings(deadline=None)
 @given(pnl=pnl_samples, level=st.sampled_from(list(LEVELS)))
 def test_equals_the_oracle(pnl: np.ndarray, level: float) -> None:
     value_at_risk, shortfall = var_es(pnl, level)
@@ -74,6 +75,7 @@ def test_levels_are_fractions(level: float) -> None:
         tail_of(level, 1000)
 
 
+@settings(deadline=None)
 @given(
     pnl=pnl_samples,
     level=st.sampled_from(list(LEVELS)),
@@ -98,6 +100,7 @@ def test_risk_measure_properties(
         assert moved[0] <= measure + 1e-9
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), n=st.sampled_from([100, 250, 500]), level=st.sampled_from(list(LEVELS))
 )
@@ -128,6 +131,7 @@ def test_nan_is_not_a_gain() -> None:
     assert not np.isnan([value_at_risk[1], shortfall[1]]).any()
 
 
+@settings(deadline=None)
 @given(
     n_scenarios=st.sampled_from([100, 257, 500, 513, 1000, 2500]),
     depth=st.integers(1, 60),
@@ -155,6 +159,7 @@ def test_selector_takes_the_fastest() -> None:
     assert set(selector.nanoseconds_per_row) == set(TAIL_METHODS)
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), n=st.sampled_from([200, 333, 500]), level=st.sampled_from(list(LEVELS))
 )
@@ -169,6 +174,7 @@ def test_equal_weights_are_no_weights(seed: int, n: int, level: float) -> None:
         np.testing.assert_allclose(with_weights, without, rtol=1e-6, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), level=st.sampled_from(list(LEVELS)))
 def test_weights_count_as_repetitions(seed: int, level: float) -> None:
     """A scenario of weight 3/N is one that happened three times."""
@@ -191,6 +197,7 @@ def test_weights_that_leave_no_tail_are_refused() -> None:
         var_es(np.zeros(500), 0.95, np.full(500, 0.1))
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), level=st.sampled_from(list(LEVELS)), has_ties=st.booleans())
 def test_shares_reproduce_es(seed: int, level: float, has_ties: bool) -> None:
     pnl = np.random.default_rng(seed).standard_t(4, (5, 250))
