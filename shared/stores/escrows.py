@@ -146,12 +146,18 @@ def list_page(
     ``parties`` restricts them to those in which one of these addresses is payer, payee or arbiter; None
     means all. An escrow whose creation has not been seen has no status and is not listed.
     """
-    statement: Any = client.collection(COLLECTION).order_by("escrow_id").limit(limit)
-    if status is not None:
-        statement = statement.where(filter=firestore.FieldFilter("status", "==", status.value))
-    if after is not None:
-        statement = statement.start_after({"escrow_id": after})
-    documents = database.query_among(statement, "parties", parties, operator="array_contains_any")
-    decoded = (_decode(document.fields) for document in documents)
-    found = sorted((s for s in decoded if s is not None), key=lambda stored: stored.escrow_id)
+    found: list[StoredEscrow] = []
+    while len(found) < limit:
+        statement: Any = client.collection(COLLECTION).order_by("escrow_id").limit(limit)
+        if status is not None:
+            statement = statement.where(filter=firestore.FieldFilter("status", "==", status.value))
+        if after is not None:
+            statement = statement.start_after({"escrow_id": after})
+        documents = database.query_among(statement, "parties", parties, operator="array_contains_any")
+        documents.sort(key=lambda document: document.fields["escrow_id"])
+        decoded = [_decode(document.fields) for document in documents[:limit]]
+        found += [stored for stored in decoded if stored is not None]
+        if len(documents) < limit:
+            break
+        after = documents[limit - 1].fields["escrow_id"]
     return found[:limit]

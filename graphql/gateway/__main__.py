@@ -1,0 +1,33 @@
+"""Starts the gateway: ``python -m gateway --port 8000`` with the repository and ``graphql`` on the path."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import uvicorn
+
+from gateway.app import create_app, load_settings
+from gateway.server import server_config
+from shared.errors import ConfigurationError
+from shared.manifest import ManifestError
+
+
+def main() -> int:
+    """Run until stopped; 1 where the settings refuse."""
+    parser = argparse.ArgumentParser(prog="gateway", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+    try:
+        app = create_app(load_settings())
+    except (ConfigurationError, ManifestError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    server = uvicorn.Server(server_config(app, host=arguments.host, port=arguments.port))
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

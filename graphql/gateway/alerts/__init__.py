@@ -1,0 +1,1 @@
+"""Margin transitions that were announced."""

@@ -1,0 +1,1 @@
+"""Margin over time, from the warehouse."""

@@ -1,0 +1,1 @@
+"""Live state: what Pub/Sub says, applied in memory and fanned out to subscribers."""

@@ -1,0 +1,135 @@
+"""Reads of one operation, batched: what the same level of a query asks for is read together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from strawberry.dataloader import DataLoader
+
+from gateway.live.book import Holding, LiveBook
+from gateway.live.hub import LiveHub
+from gateway.margin.types import Margin
+from gateway.reading import StoreReader
+from shared.domain.api_keys import ApiKey
+from shared.domain.margin import MarginRecord
+from shared.domain.network import Network
+from shared.domain.positions import Account
+from shared.events.margin import MarginTransition
+from shared.runtime import clock
+from shared.stores import accounts, alerts, escrows, margin_states
+from shared.stores.escrows import StoredEscrow
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+ESCROWS_PER_BATCH = 500
+
+
+class Loaders:
+    """The loaders of one operation. What the key may not see is loaded as if it did not exist."""
+
+    def __init__(self, key: ApiKey, network: Network, stores: StoreReader, live: LiveHub) -> None:
+        self._key = key
+        self._network = network
+        self._stores = stores
+        self._live = live
+        self.account = _loader(self._accounts)
+        self.margin_record = _loader(self._margin_records)
+        self.margin = _loader(self._margins)
+        self.alert = _loader(self._alerts)
+        self.escrow = _loader(self._escrows)
+        self.escrows_of_party = _loader(self._escrows_of_parties)
+
+    def prime_account(self, account: Account) -> None:
+        """Keep an account that was read with a page."""
+        self.account.prime(account.account_id, account)
+
+    def prime_margin_record(self, record: MarginRecord) -> None:
+        """Keep a record that was read with a page."""
+        self.margin_record.prime(record.account_id, record)
+
+    async def _accounts(self, account_ids: list[str]) -> list[Account | None]:
+        visible = [account_id for account_id in account_ids if self._key.sees(account_id)]
+        found = await self._stores.read(accounts.find_many, visible) if visible else {}
+        return [found.get(account_id) for account_id in account_ids]
+
+    async def _margin_records(self, account_ids: list[str]) -> list[MarginRecord | None]:
+        visible = [account_id for account_id in account_ids if self._key.sees(account_id)]
+        found = await self._stores.read(margin_states.find_many, visible) if visible else {}
+        return [found[account_id][0] if account_id in found else None for account_id in account_ids]
+
+    async def _margins(self, account_ids: list[str]) -> list[Margin | None]:
+        """Margins at the latest tick, all accounts valued in one pass."""
+        read = await self.account.load_many(account_ids)
+        records = await self.margin_record.load_many(account_ids)
+        book = LiveBook(self._network)
+        for account, record in zip(read, records, strict=True):
+            if account is None:
+                continue
+            held = account.positions.values()
+            book.put_positions(
+                account.account_id,
+                account.version,
+                account.as_of,
+                [Holding(p.asset, p.decimals, p.collateral_base, p.debt_base) for p in held],
+            )
+            book.put_record(account.account_id, record)
+        if self._live.book.tick is not None:
+            book.apply_tick(self._live.book.tick, clock.now())
+        book.settle()
+        return [book.margin(account_id) if account_id in book else None for account_id in account_ids]
+
+    async def _alerts(self, alert_ids: list[str]) -> list[MarginTransition | None]:
+        found = await self._stores.read(alerts.find_many, alert_ids)
+        return [
+            transition
+            if (transition := found.get(alert_id)) and self._key.sees(transition.account_id)
+            else None
+            for alert_id in alert_ids
+        ]
+
+    async def _escrows(self, escrow_ids: list[str]) -> list[StoredEscrow | None]:
+        found = await self._stores.read(escrows.find_many, escrow_ids)
+        return [
+            stored if (stored := found.get(escrow_id)) and sees_escrow(self._key, stored) else None
+            for escrow_id in escrow_ids
+        ]
+
+    async def _escrows_of_parties(self, keys: list[tuple[str, str | None, int]]) -> list[list[StoredEscrow]]:
+        """The first escrows of each (party, after, limit).
+
+        Parties that ask for the same page are read together. Firestore limits a query, not each party of
+        it; where the joint answer was cut, each party is read for itself.
+        """
+        pages: dict[tuple[str | None, int], list[str]] = {}
+        for party, after, limit in keys:
+            pages.setdefault((after, limit), []).append(party)
+        found: dict[tuple[str, str | None, int], list[StoredEscrow]] = {}
+        for (after, limit), parties in pages.items():
+            joint = await self._stores.read(
+                escrows.list_page, after=after, limit=ESCROWS_PER_BATCH, parties=parties
+            )
+            for party in parties:
+                of_party = [stored for stored in joint if party in stored_parties(stored)]
+                if len(joint) == ESCROWS_PER_BATCH and len(of_party) < limit:
+                    of_party = await self._stores.read(
+                        escrows.list_page, after=after, limit=limit, parties=[party]
+                    )
+                found[party, after, limit] = of_party[:limit]
+        return [found[key] for key in keys]
+
+
+def stored_parties(stored: StoredEscrow) -> frozenset[str]:
+    """The addresses of an escrow's parties."""
+    terms = stored.escrow.terms
+    return frozenset((terms.payer, terms.payee, terms.arbiter))
+
+
+def sees_escrow(key: ApiKey, stored: StoredEscrow) -> bool:
+    """Whether a key may see an escrow: it may if it may see one of the parties."""
+    return any(key.sees(party) for party in stored_parties(stored))
+
+
+def _loader(load: Callable[[list[Key]], Awaitable[list[Value]]]) -> DataLoader[Key, Value]:
+    return DataLoader(load_fn=load)

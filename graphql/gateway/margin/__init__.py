@@ -1,0 +1,1 @@
+"""Margin: the numbers of an account at a tick, queried and live."""

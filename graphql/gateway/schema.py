@@ -1,0 +1,60 @@
+"""The schema, put together from the domains.
+
+``python -m gateway.schema`` prints it (committed as ``graphql/schema.graphql``).
+"""
+
+from __future__ import annotations
+
+import sys
+
+import strawberry
+from graphql import GraphQLSchema, print_schema
+from strawberry.schema.config import StrawberryConfig
+
+from gateway.accounts.queries import AccountQueries
+from gateway.alerts.queries import AlertQueries
+from gateway.alerts.subscriptions import AlertSubscriptions
+from gateway.deliveries.queries import DeliveryQueries
+from gateway.escrows.queries import EscrowQueries
+from gateway.history.queries import HistoryQueries
+from gateway.margin.subscriptions import MarginSubscriptions
+from gateway.marks.queries import MarkQueries
+from gateway.marks.subscriptions import MarkSubscriptions
+from gateway.platform.queries import PlatformQueries
+from gateway.scalars import SCALARS
+
+
+@strawberry.type(description="What is, and what was. Each field needs a scope of the API key.")
+class Query(
+    AccountQueries,
+    MarkQueries,
+    EscrowQueries,
+    AlertQueries,
+    DeliveryQueries,
+    HistoryQueries,
+    PlatformQueries,
+):
+    """The root of queries."""
+
+
+@strawberry.type(description="What changes. Every subscription begins with a snapshot.")
+class Subscription(MarginSubscriptions, AlertSubscriptions, MarkSubscriptions):
+    """The root of subscriptions."""
+
+
+def build_schema() -> GraphQLSchema:
+    """The executable schema."""
+    schema = strawberry.Schema(
+        query=Query, subscription=Subscription, config=StrawberryConfig(scalar_map=SCALARS, sort_schema=True)
+    )
+    executable: GraphQLSchema = schema._schema
+    return executable
+
+
+def schema_text() -> str:
+    """The schema in GraphQL's schema definition language."""
+    return print_schema(build_schema()).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -1,0 +1,298 @@
+"""What queries answer, and how many reads they cost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.domain.margin import State
+from shared.warehouse import client as warehouse
+from tests.gateway.conftest import Server, World, address, eventually, running
+
+MARGIN = """
+query($id: ID!) { account(id: $id) { id version
+  positions { chainId asset decimals collateralBase debtBase collateral debt }
+  margin { accountId state unvaluedAssets valuedState collateralUsd debtUsd healthPct tickSequence
+           positionVersion transitions } } }
+"""
+PAGE = """
+query($first: Int, $after: String, $state: MarginState) {
+  accounts(first: $first, after: $after, state: $state) {
+    edges { cursor node { id margin { state } alerts(first: 2) { edges { node { id } } }
+                          escrows(first: 2) { edges { node { id } } } } }
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }
+"""
+
+
+def margin_at(server: Server, key: str, sequence: int | None, number: int = 1) -> dict[str, Any]:
+    """The account, once the gateway knows the tick."""
+
+    def ask() -> dict[str, Any] | None:
+        account = server.query(MARGIN, {"id": address(number)}, key=key)["account"]
+        return account if account["margin"]["tickSequence"] == sequence else None
+
+    found: dict[str, Any] = eventually(ask)
+    return found
+
+
+def test_account_is_valued_at_the_latest_tick(server: Server, world: World) -> None:
+    world.put_accounts(world.account(1))
+    world.put_record(1, State.HEALTHY, transitions=3)
+    world.announce_tick(world.tick(5, eth="1400"))
+    account = margin_at(server, world.key(), 5)
+    assert account["positions"] == [
+        {
+            "chainId": 31337,
+            "asset": "ETH",
+            "decimals": 18,
+            "collateralBase": "10000000000000000000",
+            "debtBase": "0",
+            "collateral": "10.000000000000000000",
+            "debt": "0.000000000000000000",
+        },
+        {
+            "chainId": 31337,
+            "asset": "USDC",
+            "decimals": 6,
+            "collateralBase": "0",
+            "debtBase": "10000000000",
+            "collateral": "0.000000",
+            "debt": "10000.000000",
+        },
+    ]
+    assert account["margin"] == {
+        "accountId": address(1),
+        "state": "WARNING",
+        "unvaluedAssets": [],
+        "valuedState": "WARNING",
+        "collateralUsd": "14000.000000",
+        "debtUsd": "10000.000000",
+        "healthPct": 40.0,
+        "tickSequence": 5,
+        "positionVersion": 1,
+        "transitions": 3,
+    }
+
+
+@pytest.mark.parametrize(("recorded", "state"), [(State.WARNING, "WARNING"), (State.HEALTHY, "HEALTHY")])
+def test_hysteresis_starts_from_the_recorded_state(
+    server: Server, world: World, recorded: State, state: str
+) -> None:
+    world.put_accounts(world.account(1))
+    world.put_record(1, recorded)
+    world.announce_tick(world.tick(1, eth="1510"))
+    assert margin_at(server, world.key(), 1)["margin"]["state"] == state
+
+
+def test_account_without_debt_has_no_health(server: Server, world: World) -> None:
+    world.put_accounts(world.account(1, usdc_debt="0"))
+    world.announce_tick(world.tick(1))
+    margin = margin_at(server, world.key(), 1)["margin"]
+    assert (margin["state"], margin["healthPct"], margin["debtUsd"]) == ("NO_DEBT", None, "0.000000")
+
+
+def test_missing_mark_makes_the_account_unvalued(server: Server, world: World) -> None:
+    world.put_accounts(world.account(1))
+    world.put_record(1, State.WARNING)
+    world.announce_tick(world.tick(1, eth=None))
+    margin = margin_at(server, world.key(), 1)["margin"]
+    assert margin["state"] == "UNVALUED"
+    assert margin["unvaluedAssets"] == ["ETH"]
+    assert margin["valuedState"] == "WARNING"
+    assert (margin["collateralUsd"], margin["debtUsd"], margin["healthPct"]) == (None, None, None)
+
+
+def test_old_observation_and_unlisted_asset_make_the_account_unvalued(server: Server, world: World) -> None:
+    world.put_accounts(world.account(1), world.account(2, extra_asset="DOGE"))
+    old = datetime.now(UTC) - timedelta(seconds=61)
+    world.announce_tick(world.tick(1, max_age_s=60, observed_at=old))
+    assert margin_at(server, world.key(), 1)["margin"]["unvaluedAssets"] == ["ETH", "USDC"]
+    world.announce_tick(world.tick(2))
+    assert margin_at(server, world.key(), 2)["margin"]["state"] == "HEALTHY"
+    margin = margin_at(server, world.key(), 2, number=2)["margin"]
+    assert (margin["state"], margin["unvaluedAssets"]) == ("UNVALUED", ["DOGE"])
+
+
+def test_a_tick_that_was_announced_before_the_start_is_known(world: World) -> None:
+    world.put_accounts(world.account(1))
+    world.put_tick(world.tick(3))
+    with running() as server:
+        margin = server.query(MARGIN, {"id": address(1)}, key=world.key())["account"]["margin"]
+    assert (margin["tickSequence"], margin["state"]) == (3, "HEALTHY")
+
+
+def test_unknown_account_is_null_and_a_malformed_id_names_its_argument(server: Server, world: World) -> None:
+    key = world.key()
+    assert server.query(MARGIN, {"id": address(9)}, key=key) == {"account": None}
+    (error,) = server.post(MARGIN, {"id": "0x12"}, key=key).json()["errors"]
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": "id"}
+
+
+def test_pages_cover_everything_once(server: Server, world: World) -> None:
+    world.put_accounts(*(world.account(n) for n in range(1, 8)))
+    for number in (2, 5, 6):
+        world.put_record(number, State.WARNING)
+    key = world.key()
+    for state, expected in ((None, [1, 2, 3, 4, 5, 6, 7]), ("WARNING", [2, 5, 6])):
+        seen: list[str] = []
+        after: str | None = None
+        while True:
+            page = server.query(PAGE, {"first": 2, "after": after, "state": state}, key=key)["accounts"]
+            seen += [edge["node"]["id"] for edge in page["edges"]]
+            assert page["pageInfo"]["hasPreviousPage"] is (after is not None)
+            after = page["pageInfo"]["endCursor"]
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+        assert seen == [address(number) for number in expected]
+
+
+def test_reads_do_not_grow_with_the_page(server: Server, world: World) -> None:
+    world.put_accounts(*(world.account(n) for n in range(1, 31)))
+    for number in range(1, 31):
+        world.put_alerts(world.transition(number, 1), world.transition(number, 2))
+        world.put_escrow(1000 + number, payer=number)
+    key = world.key()
+    server.query("{ marks { sequence } }", key=key)
+    calls = []
+    for first in (2, 30):
+        server.reads.clear()
+        page = server.query(PAGE, {"first": first}, key=key)["accounts"]
+        assert len(page["edges"]) == first
+        for edge in page["edges"]:
+            account = edge["node"]
+            assert [a["node"]["id"] for a in account["alerts"]["edges"]] == [
+                f"{account['id']}:000002",
+                f"{account['id']}:000001",
+            ]
+            assert len(account["escrows"]["edges"]) == 1
+        calls.append(server.reads["calls"])
+    # The page, the margin records, the alerts, the escrows; a second read of the key at most.
+    assert calls[0] in (4, 5), calls
+    assert calls[1] in (4, 5), calls
+
+
+def test_alerts_of_an_account_page_backwards(server: Server, world: World) -> None:
+    world.put_accounts(world.account(1))
+    world.put_alerts(*(world.transition(1, n) for n in range(1, 6)))
+    key = world.key()
+    nested = 'query($after: String) { account(id: "%s") { alerts(first: 2, after: $after) { %s } } }'
+    top = 'query($after: String) { alerts(first: 2, accountId: "%s", after: $after) { %s } }'
+    fields = (
+        "edges { node { sequence collateralUsd marks { asset price } } } pageInfo { hasNextPage endCursor }"
+    )
+    for query in (nested, top):
+        seen: list[int] = []
+        after: str | None = None
+        while True:
+            data = server.query(query % (address(1), fields), {"after": after}, key=key)
+            page = data.get("alerts") or data["account"]["alerts"]
+            seen += [edge["node"]["sequence"] for edge in page["edges"]]
+            assert page["edges"][0]["node"]["collateralUsd"] == "14000.5"
+            assert page["edges"][0]["node"]["marks"][0] == {"asset": "ETH", "price": "1400"}
+            after = page["pageInfo"]["endCursor"]
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+        assert seen == [5, 4, 3, 2, 1]
+
+
+def test_escrows_by_party_and_status(server: Server, world: World) -> None:
+    world.put_escrow(11, payer=1)
+    world.put_escrow(12, payer=2, payee=1)
+    world.put_escrow(13, payer=2)
+    query = """query($party: Address, $status: EscrowStatus) { escrows(party: $party, status: $status) {
+      edges { node { address amount amountBase policy status } } } }"""
+    key = world.key()
+
+    def found(**variables: str) -> list[str]:
+        edges = server.query(query, variables, key=key)["escrows"]["edges"]
+        return [edge["node"]["address"] for edge in edges]
+
+    assert found() == [address(11), address(12), address(13)]
+    assert found(party=address(1)) == [address(11), address(12)]
+    assert found(party=address(1), status="CREATED") == [address(11), address(12)]
+    assert found(party=address(1), status="RELEASED") == []
+    node = server.query(query, {"party": address(1)}, key=key)["escrows"]["edges"][0]["node"]
+    assert node == {
+        "address": address(11),
+        "amount": "1.500000",
+        "amountBase": "1500000",
+        "policy": "TWO_OF_THREE",
+        "status": "CREATED",
+    }
+
+
+def test_deliveries(server: Server, world: World) -> None:
+    for number in (1, 2):
+        world.put_delivery(number)
+    query = """query($recipientId: String, $alertId: ID) { deliveries(recipientId: $recipientId,
+      alertId: $alertId) { edges { node { id channel status recipientId } } } }"""
+
+    def found(key: str, **variables: str) -> list[str]:
+        edges = server.query(query, variables, key=key)["deliveries"]["edges"]
+        return sorted(edge["node"]["id"] for edge in edges)
+
+    key = world.key()
+    assert found(key) == ["d1", "d2"]
+    assert found(key, recipientId=address(1)) == ["d1"]
+    assert found(key, alertId=f"{address(2)}:000001") == ["d2"]
+    assert found(world.key(accounts=[address(1)])) == ["d1"]
+
+
+def test_margin_history_reads_each_row_once(server: Server, world: World) -> None:
+    world.project.provision_warehouse()
+    connected = warehouse.connect(world.settings)
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    rows = [
+        {
+            "row_id": f"r{n}",
+            "account_id": address(1),
+            "as_of": (start + timedelta(minutes=n)).isoformat(),
+            "kind": "sample",
+            "state": "HEALTHY",
+            "previous_state": None,
+            "transition_sequence": None,
+            "tick_sequence": n,
+            "collateral_usd": "20000.123456",
+            "debt_usd": "10000",
+            "health_pct": 100.00123456,
+        }
+        for n in (0, 1, 1, 2, 3)
+    ]
+    assert connected.client.insert_rows_json(f"{connected.dataset}.margin_history", rows) == []
+    query = """query($after: String) { marginHistory(accountId: "%s", from: "2026-03-01T00:00:00Z",
+      to: "2026-03-01T00:03:00Z", first: 2, after: $after) { edges { node { id tickSequence collateralUsd
+      healthPct state } } pageInfo { hasNextPage endCursor } } }""".replace("%s", address(1))
+    key = world.key()
+    first = server.query(query, key=key)["marginHistory"]
+    assert [edge["node"]["id"] for edge in first["edges"]] == ["r0", "r1"]
+    assert Decimal(first["edges"][0]["node"]["collateralUsd"]) == Decimal("20000.123456")
+    assert first["edges"][0]["node"]["healthPct"] == 100.00123456
+    second = server.query(query, {"after": first["pageInfo"]["endCursor"]}, key=key)["marginHistory"]
+    assert [edge["node"]["id"] for edge in second["edges"]] == ["r2"]
+    assert second["pageInfo"]["hasNextPage"] is False
+    reversed_range = query.replace("00:03:00", "00:00:00")
+    (error,) = server.post(reversed_range, key=key).json()["errors"]
+    assert error["extensions"]["argument"] == "to"
+
+
+def test_system_status(server: Server, world: World) -> None:
+    world.put_record(1, State.WARNING)
+    world.announce_tick(world.tick(4))
+    query = """{ systemStatus { tickSequence ticksCurrent deadLetters liveConnected
+      accountsByState { state accounts } } }"""
+    key = world.key()
+
+    def at_tick() -> Any:
+        found = server.query(query, key=key)["systemStatus"]
+        return found if found["tickSequence"] == 4 else None
+
+    status = eventually(at_tick)
+    assert status["ticksCurrent"] is True
+    assert status["deadLetters"] == 0
+    assert status["liveConnected"] is True
+    counts = {row["state"]: row["accounts"] for row in status["accountsByState"]}
+    assert counts["WARNING"] == 1
+    assert sum(counts.values()) == 1

@@ -1,0 +1,77 @@
+"""The committed schema is the printed one, and every sample operation runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import FieldNode, GraphQLObjectType, OperationDefinitionNode, OperationType, parse, validate
+
+from gateway.schema import build_schema, schema_text
+from shared.domain.margin import State
+from tests.conftest import ROOT
+from tests.gateway.conftest import Server, World, address
+
+OPERATIONS = sorted((ROOT / "graphql" / "operations").glob("*.graphql"))
+
+
+def test_committed_schema_is_the_printed_one() -> None:
+    committed = (ROOT / "graphql" / "schema.graphql").read_text()
+    assert committed == schema_text(), (
+        "run: PYTHONPATH=.:graphql python -m gateway.schema > graphql/schema.graphql"
+    )
+
+
+def test_sample_operations_cover_every_root_field() -> None:
+    schema = build_schema()
+    used = {
+        (definition.operation, field.name.value)
+        for path in OPERATIONS
+        for definition in parse(path.read_text()).definitions
+        if isinstance(definition, OperationDefinitionNode)
+        for field in definition.selection_set.selections
+        if isinstance(field, FieldNode)
+    }
+    roots = {OperationType.QUERY: schema.query_type, OperationType.SUBSCRIPTION: schema.subscription_type}
+    offered = {
+        (kind, name)
+        for kind, root in roots.items()
+        if isinstance(root, GraphQLObjectType)
+        for name in root.fields
+    }
+    assert used == offered
+
+
+@pytest.mark.parametrize("path", OPERATIONS, ids=lambda path: path.stem)
+def test_sample_operation_runs(path: Path, server: Server, world: World) -> None:
+    query = path.read_text()
+    assert not validate(build_schema(), parse(query))
+    world.put_accounts(world.account(1))
+    world.put_alerts(world.transition(1, 1))
+    world.put_escrow(7, payer=1)
+    if path.stem == "margin_history":
+        world.project.provision_warehouse()
+    world.announce_tick(world.tick(1))
+    variables: dict[str, Any] = {
+        "id": address(1),
+        "accountId": address(1),
+        "accountIds": [address(1)],
+        "party": address(1),
+        "chainId": 31337,
+        "address": address(7),
+        "state": State.WARNING.value,
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2027-01-01T00:00:00Z",
+    }
+    definition = parse(query).definitions[0]
+    assert isinstance(definition, OperationDefinitionNode)
+    declared = {v.variable.name.value for v in definition.variable_definitions or ()}
+    used = {name: value for name, value in variables.items() if name in declared}
+    if definition.operation is OperationType.QUERY:
+        (value,) = server.query(query, used, key=world.key()).values()
+        assert value is not None or path.stem == "marks"
+        return
+    with server.socket(world.key()) as socket:
+        socket.subscribe("sample", query, used)
+        assert socket.next("sample")["kind"] == "SNAPSHOT"
