@@ -52,6 +52,7 @@ class Puller:
                     # Deprecated for waiting, still the only way to ask what is there now.
                     "return_immediately": True,
                 },
+                retry=None,
                 timeout=_TIMEOUT_S,
             )
         except google_errors.DeadlineExceeded:
@@ -84,7 +85,7 @@ class Puller:
             path = self._client.subscription_path(self._project, subscription)
             try:
                 self._client.acknowledge(
-                    request={"subscription": path, "ack_ids": ack_ids}, timeout=_TIMEOUT_S
+                    request={"subscription": path, "ack_ids": ack_ids}, retry=None, timeout=_TIMEOUT_S
                 )
             except google_errors.GoogleAPICallError as error:
                 raise RetryableError(

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from google.api_core import exceptions as google_errors
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud import firestore
 
 from shared.config import Settings
@@ -28,6 +29,15 @@ MAX_WRITES = 450
 """Writes per commit, below Firestore's limit on a request's size with our largest documents."""
 
 _TIMEOUT_S = 20.0
+# The client's own policy goes on for up to five minutes, longer than any function may run.
+_RETRY = Retry(
+    predicate=if_exception_type(google_errors.ServiceUnavailable, google_errors.InternalServerError),
+    initial=0.05,
+    maximum=1.0,
+    multiplier=2.0,
+    timeout=8.0,
+)
+_FAILURES = (google_errors.GoogleAPICallError, google_errors.RetryError)
 _OUTBOX = "outbox"
 
 
@@ -118,14 +128,14 @@ class Commit:
         if not len(self._batch):
             return
         try:
-            self._results = list(self._batch.commit(timeout=_TIMEOUT_S))
+            self._results = list(self._batch.commit(retry=_RETRY, timeout=_TIMEOUT_S))
         except (
             google_errors.Conflict,
             google_errors.FailedPrecondition,
             google_errors.NotFound,
         ) as error:
             raise ConflictError(f"a document changed while it was being decided on: {error}") from error
-        except google_errors.GoogleAPICallError as error:
+        except _FAILURES as error:
             raise RetryableError(f"Firestore did not take a commit: {error}") from error
 
     def update_time(self, index: int) -> Any:
@@ -158,8 +168,8 @@ def find(client: firestore.Client, path: str) -> Document | None:
         RetryableError: Firestore could not be reached or was busy.
     """
     try:
-        return _document(client.document(path).get(timeout=_TIMEOUT_S))
-    except google_errors.GoogleAPICallError as error:
+        return _document(client.document(path).get(retry=_RETRY, timeout=_TIMEOUT_S))
+    except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a read of {path}: {error}") from error
 
 
@@ -174,13 +184,27 @@ def find_all(client: firestore.Client, paths: Iterable[str]) -> dict[str, Docume
         return {}
     found: dict[str, Document] = {}
     try:
-        for snapshot in client.get_all(references, timeout=_TIMEOUT_S):
+        for snapshot in client.get_all(references, retry=_RETRY, timeout=_TIMEOUT_S):
             document = _document(snapshot)
             if document is not None:
                 found[snapshot.reference.path] = document
-    except google_errors.GoogleAPICallError as error:
+    except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a read: {error}") from error
     return found
+
+
+def delete_all(client: firestore.Client, paths: Iterable[str]) -> None:
+    """Delete documents, whether they exist or not.
+
+    Raises:
+        RetryableError: Firestore could not be reached or was busy; some may have been deleted.
+    """
+    wanted = list(paths)
+    for start in range(0, len(wanted), MAX_WRITES):
+        commit = Commit(client)
+        for path in wanted[start : start + MAX_WRITES]:
+            commit.delete(path)
+        commit.apply()
 
 
 def query(statement: Any) -> list[Document]:
@@ -190,8 +214,8 @@ def query(statement: Any) -> list[Document]:
         RetryableError: Firestore could not be reached or was busy.
     """
     try:
-        snapshots = list(statement.stream(timeout=_TIMEOUT_S))
-    except google_errors.GoogleAPICallError as error:
+        snapshots = list(statement.stream(retry=_RETRY, timeout=_TIMEOUT_S))
+    except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a query: {error}") from error
     return [document for document in map(_document, snapshots) if document is not None]
 
@@ -224,6 +248,6 @@ def count(statement: Any) -> int:
         RetryableError: Firestore could not be reached or was busy.
     """
     try:
-        return int(statement.count().get(timeout=_TIMEOUT_S)[0][0].value)
-    except google_errors.GoogleAPICallError as error:
+        return int(statement.count().get(retry=_RETRY, timeout=_TIMEOUT_S)[0][0].value)
+    except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a count: {error}") from error

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from google.api_core import exceptions as google_errors
 from google.cloud import firestore
 
+from shared.errors import RetryableError
 from shared.messaging.publisher import OutboundMessage, Publisher
 from shared.stores import database
 
@@ -33,14 +33,10 @@ def publish(client: firestore.Client, publisher: Publisher, announced: Mapping[s
             "announcements stay in the outbox",
             extra={"count": len(failed), "first_error": repr(failed[0])},
         )
-    for start in range(0, len(published), database.MAX_WRITES):
-        batch = client.batch()
-        for key in published[start : start + database.MAX_WRITES]:
-            batch.delete(client.document(f"{COLLECTION}/{key}"))
-        try:
-            batch.commit()
-        except google_errors.GoogleAPICallError as error:
-            _log.warning("published announcements stay in the outbox", extra={"error": repr(error)})
+    try:
+        database.delete_all(client, (f"{COLLECTION}/{key}" for key in published))
+    except RetryableError as error:
+        _log.warning("published announcements stay in the outbox", extra={"error": repr(error)})
     return len(published)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from google.api_core import exceptions as google_errors
-
 from shared.errors import RetryableError
-from shared.warehouse.client import Warehouse
+from shared.warehouse.client import FAILURES, RETRY, Warehouse
 from shared.warehouse.rows import Row
 
 _TIMEOUT_S = 30.0
@@ -33,9 +31,10 @@ def append(warehouse: Warehouse, rows: Sequence[Row]) -> dict[str, str]:
                     [row.values for row in chunk],
                     row_ids=[row.row_id for row in chunk],
                     skip_invalid_rows=True,
+                    retry=RETRY,
                     timeout=_TIMEOUT_S,
                 )
-            except (google_errors.GoogleAPICallError, google_errors.RetryError, ConnectionError) as error:
+            except FAILURES as error:
                 raise RetryableError(f"BigQuery did not take rows of {table}: {error}") from error
             for entry in errors:
                 refused[chunk[entry["index"]].row_id] = f"{table}: {entry['errors']}"

@@ -17,6 +17,11 @@ from shared.config import Settings
 from shared.errors import RetryableError
 
 _TIMEOUT_S = 30.0
+RETRY = bigquery.DEFAULT_RETRY.with_timeout(12.0)
+"""The client's own policy goes on for ten minutes, longer than any function may run."""
+
+FAILURES = (google_errors.GoogleAPICallError, google_errors.RetryError, ConnectionError)
+"""How the client says that BigQuery did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,14 @@ def query(
     config = bigquery.QueryJobConfig(query_parameters=list(parameters))
     try:
         rows = warehouse.client.query(
-            statement.format(dataset=warehouse.dataset), job_config=config, timeout=_TIMEOUT_S
-        ).result(timeout=_TIMEOUT_S)
+            statement.format(dataset=warehouse.dataset),
+            job_config=config,
+            retry=RETRY,
+            job_retry=None,
+            timeout=_TIMEOUT_S,
+        ).result(retry=RETRY, job_retry=None, timeout=_TIMEOUT_S)
         return [dict(row) for row in rows]
-    except (google_errors.GoogleAPICallError, google_errors.RetryError, ConnectionError) as error:
+    except FAILURES as error:
         raise RetryableError(f"BigQuery did not answer query {name}: {error}") from error
 
 
@@ -69,7 +78,8 @@ def list_tables(warehouse: Warehouse) -> list[str]:
     """
     try:
         return [
-            table.table_id for table in warehouse.client.list_tables(warehouse.dataset, timeout=_TIMEOUT_S)
+            table.table_id
+            for table in warehouse.client.list_tables(warehouse.dataset, retry=RETRY, timeout=_TIMEOUT_S)
         ]
-    except (google_errors.GoogleAPICallError, google_errors.RetryError, ConnectionError) as error:
+    except FAILURES as error:
         raise RetryableError(f"BigQuery did not list the tables of {warehouse.dataset}: {error}") from error
