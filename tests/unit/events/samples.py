@@ -1,0 +1,189 @@
+"""One message of every kind, as its publisher makes it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.escrows import EscrowRole, ReleasePolicy
+from shared.domain.margin import Severity, State
+from shared.domain.marks import MarkStatus
+from shared.domain.notifications import Channel, DeliveryStatus
+from shared.domain.positions import PositionAction
+from shared.events import topics
+from shared.events.base import UINT256_MAX, Event
+from shared.events.deliveries import DeliveryChanged, delivery_event_id
+from shared.events.margin import (
+    MarginSamples,
+    MarginSweep,
+    MarginTransition,
+    Sample,
+    Valuation,
+    transition_id,
+)
+from shared.events.operations import OperationsAlert, OperationsAlertKind
+from shared.events.positions import Position, PositionsChanged, positions_id
+from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.settlement import (
+    EscrowApproved,
+    EscrowCreated,
+    EscrowRefunded,
+    EscrowReleased,
+    EscrowWithdrawn,
+    PositionChanged,
+    contract_event_id,
+)
+
+AS_OF = datetime(2025, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
+ACCOUNT = "0x" + "a1" * 20
+OTHER = "0x" + "b2" * 20
+ESCROW = "0x" + "e5" * 20
+BLOCK_HASH = "0x" + "0f" * 32
+
+_PLACE: dict[str, Any] = {
+    "event_id": contract_event_id(31337, BLOCK_HASH, 3),
+    "chain_id": 31337,
+    "block_number": 12,
+    "block_hash": BLOCK_HASH,
+    "block_time": AS_OF,
+    "transaction_hash": "0x" + "77" * 32,
+    "log_index": 3,
+    "contract": "0x" + "cc" * 20,
+}
+_TOKEN: dict[str, Any] = {"asset": "ETH", "asset_address": "0x" + "00" * 20, "decimals": 18}
+_STEP: dict[str, Any] = {**_PLACE, "escrow": ESCROW}
+
+_VALUATION = Valuation(
+    collateral_usd=Decimal("1500.000000"), debt_usd=Decimal("1200.25"), health_pct=24.973963757
+)
+
+TICK = PriceTick(
+    event_id=tick_id(7),
+    sequence=7,
+    as_of=AS_OF,
+    block_numbers={"31337": 12},
+    marks=(
+        Mark(
+            asset="ETH",
+            status=MarkStatus.OK,
+            price=Decimal("1833.20000000"),
+            source="chainlink:31337:0xe1",
+            round_id="18446744073709562776",
+            observed_at=AS_OF,
+            max_age_s=3900,
+        ),
+        Mark(
+            asset="USDC",
+            status=MarkStatus.STALE,
+            source="chainlink:31337:0xc1",
+            max_age_s=3900,
+            reason="4000 s old",
+        ),
+    ),
+)
+
+MESSAGES: tuple[tuple[str, Event], ...] = (
+    (
+        topics.SETTLEMENT_EVENTS,
+        PositionChanged(
+            **_PLACE,
+            **_TOKEN,
+            account_id=ACCOUNT,
+            sequence=4,
+            action=PositionAction.WITHDRAW,
+            amount_base=10**18,
+            collateral_base=UINT256_MAX,
+            debt_base=0,
+        ),
+    ),
+    (
+        topics.SETTLEMENT_EVENTS,
+        EscrowCreated(
+            **_STEP,
+            **_TOKEN,
+            step=1,
+            payer=ACCOUNT,
+            payee=OTHER,
+            arbiter="0x" + "d4" * 20,
+            amount_base=5,
+            release_time=AS_OF,
+            refund_time=AS_OF,
+            policy=ReleasePolicy.TWO_OF_THREE,
+        ),
+    ),
+    (topics.SETTLEMENT_EVENTS, EscrowApproved(**_STEP, step=2, role=EscrowRole.PAYER, approver=ACCOUNT)),
+    (topics.SETTLEMENT_EVENTS, EscrowReleased(**_STEP, step=3, payee=OTHER, amount_base=5)),
+    (topics.SETTLEMENT_EVENTS, EscrowRefunded(**_STEP, step=3, payer=ACCOUNT, amount_base=5)),
+    (topics.SETTLEMENT_EVENTS, EscrowWithdrawn(**_STEP, step=4, recipient=OTHER, amount_base=5)),
+    (
+        topics.POSITIONS_CHANGED,
+        PositionsChanged(
+            event_id=positions_id(ACCOUNT, 9),
+            account_id=ACCOUNT,
+            version=9,
+            as_of=AS_OF,
+            positions=(
+                Position(chain_id=1, asset="ETH", decimals=18, collateral_base=2 * 10**18, debt_base=0),
+                Position(chain_id=1, asset="USDC", decimals=6, collateral_base=0, debt_base=10**9),
+            ),
+        ),
+    ),
+    (topics.MARKET_PRICES, TICK),
+    (
+        topics.MARGIN_ALERTS,
+        MarginTransition(
+            event_id=transition_id(ACCOUNT, 2),
+            account_id=ACCOUNT,
+            sequence=2,
+            previous_state=State.WARNING,
+            state=State.MARGIN_CALL,
+            severity=Severity.HIGH,
+            notify=True,
+            valuation=_VALUATION,
+            marks={"ETH": Decimal("1833.2")},
+            tick_sequence=7,
+            position_version=9,
+            as_of=AS_OF,
+        ),
+    ),
+    (
+        topics.MARGIN_SAMPLES,
+        MarginSamples(
+            event_id="samples:2025-03-01T12:30:00+00:00:0",
+            as_of=AS_OF,
+            tick_sequence=7,
+            samples=(
+                Sample(account_id=ACCOUNT, state=State.MARGIN_CALL, valuation=_VALUATION),
+                Sample(account_id=OTHER, state=State.UNVALUED, valuation=None),
+            ),
+        ),
+    ),
+    (topics.MARGIN_SWEEPS, MarginSweep(event_id="sweep")),
+    (
+        topics.OPERATIONS_ALERTS,
+        OperationsAlert(
+            event_id="mark_unusable:ETH:7",
+            kind=OperationsAlertKind.MARK_UNUSABLE,
+            subject="ETH",
+            severity=Severity.CRITICAL,
+            message="ETH has no usable mark",
+            details={"tick": "7"},
+            as_of=AS_OF,
+        ),
+    ),
+    (
+        topics.DELIVERIES,
+        DeliveryChanged(
+            event_id=delivery_event_id("d", 1, DeliveryStatus.FAILED),
+            delivery_id="d",
+            alert_id=transition_id(ACCOUNT, 2),
+            recipient_id=ACCOUNT,
+            channel=Channel.WEBHOOK,
+            status=DeliveryStatus.FAILED,
+            attempt=1,
+            error="HTTP 503",
+            as_of=AS_OF,
+        ),
+    ),
+)
