@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import functions_framework
@@ -15,8 +16,13 @@ import pytest
 from google.cloud import firestore
 from google.cloud.pubsub_v1 import SubscriberClient
 
+from local.chain import Deployment, LocalChain
+from shared.chain import blocks
 from shared.events.base import Event
+from shared.events.registry import ADAPTERS
 from tests.conftest import ROOT, Project
+from tests.messages import CHAIN_ID, new_address
+from tests.servers import closed_port
 
 
 @dataclass
@@ -76,9 +82,13 @@ class Caller:
 
     def request(self, function: str, body: Any = None, *, schedule_time: datetime | None = None) -> Outcome:
         """Call an HTTP function, as Cloud Scheduler does where ``schedule_time`` is given."""
-        headers = {} if schedule_time is None else {"X-CloudScheduler-ScheduleTime": schedule_time.isoformat()}
-        response = self._client(function).post("/", json=body, headers=headers) if body is not None else (
-            self._client(function).post("/", headers=headers)
+        headers = (
+            {} if schedule_time is None else {"X-CloudScheduler-ScheduleTime": schedule_time.isoformat()}
+        )
+        response = (
+            self._client(function).post("/", json=body, headers=headers)
+            if body is not None
+            else (self._client(function).post("/", headers=headers))
         )
         return Outcome(response.status_code, response.get_json(silent=True))
 
@@ -103,22 +113,24 @@ def store(project: Project) -> firestore.Client:
 class Tap:
     """A subscription on a topic, to see what was published."""
 
+    topic: str
     pull: Callable[[], list[bytes]]
+
+    def events(self) -> list[Any]:
+        """The messages since the last pull, decoded as a consumer would."""
+        return [ADAPTERS[self.topic].validate_json(data) for data in self.pull()]
 
 
 @pytest.fixture
-def tap(project: Project) -> Callable[[str], Tap]:
+def tap(project: Project) -> Iterator[Callable[[str], Tap]]:
     """Listen to a topic from now on."""
+    client = SubscriberClient()
 
     def listen(topic: str) -> Tap:
-        client = SubscriberClient()
         subscription = client.subscription_path(project.project_id, f"tap-{uuid.uuid4().hex[:8]}")
-        client.create_subscription(
-            name=subscription, topic=f"projects/{project.project_id}/topics/{topic}"
-        )
+        client.create_subscription(name=subscription, topic=f"projects/{project.project_id}/topics/{topic}")
 
         def pull() -> list[bytes]:
-            """Everything published since the last pull."""
             taken: list[bytes] = []
             while True:
                 response = client.pull(
@@ -132,6 +144,95 @@ def tap(project: Project) -> Callable[[str], Tap]:
                 )
                 taken += [received.message.data for received in response.received_messages]
 
-        return Tap(pull)
+        return Tap(topic, pull)
 
-    return listen
+    yield listen
+    client.close()
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """What was committed and may not have been published."""
+
+    client: firestore.Client
+
+    def ids(self) -> list[str]:
+        """Outbox ids, in order."""
+        return sorted(document.id for document in self.client.collection("outbox").stream())
+
+    def age(self) -> None:
+        """Make every announcement old enough for the sweep, which leaves young ones to their writers."""
+        for document in self.client.collection("outbox").stream():
+            document.reference.update({"created_at": datetime.now(UTC) - timedelta(minutes=1)})
+
+
+@pytest.fixture
+def outbox_left(store: firestore.Client) -> Outbox:
+    """The test's outbox."""
+    return Outbox(store)
+
+
+Outage = Callable[[str], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def without(project: Project) -> Outage:
+    """Make a service fail for a while, for processes that read their settings meanwhile.
+
+    Nothing listens where Pub/Sub, BigQuery, the chain or the mail relay should be. Firestore is a server that
+    answers every call with an error, which takes no time; a closed port is tried for eight seconds
+    (``tests/integration/stores`` does).
+    """
+
+    @contextmanager
+    def outage(service: str) -> Iterator[None]:
+        nowhere = f"127.0.0.1:{closed_port()}"
+        broken = {
+            "firestore": ("FIRESTORE_EMULATOR_HOST", project.hosts.pubsub),
+            "pubsub": ("PUBSUB_EMULATOR_HOST", nowhere),
+            "bigquery": ("BIGQUERY_EMULATOR_HOST", f"http://{nowhere}"),
+            "chain": ("RPC_URLS", f"{CHAIN_ID}=http://{nowhere}"),
+            "mail": ("SMTP_URL", f"smtp://{nowhere}"),
+        }
+        name, value = broken[service]
+        whole = os.environ[name]
+        project.setenv(**{name: value})
+        try:
+            yield
+        finally:
+            project.setenv(**{name: whole})
+
+    return outage
+
+
+@dataclass(frozen=True)
+class Market:
+    """Our contracts on the chain, freshly deployed, and the network description of them."""
+
+    chain: LocalChain
+    deployment: Deployment
+    start_block: int
+
+    def head(self) -> int:
+        """The newest block's number."""
+        return blocks.head_number(self.chain.client)
+
+    def mine_empty(self, count: int = 1) -> None:
+        """Mine empty blocks."""
+        self.chain.client.call("anvil_mine", hex(count))
+
+    def account(self) -> str:
+        """A new account with a thousand native tokens."""
+        address = new_address()
+        self.chain.set_balances({address: 1_000 * 10**18})
+        return address
+
+
+@pytest.fixture
+def market(project: Project) -> Market:
+    """A deployment of this test's own; the project's network description is of it, from here on."""
+    chain = LocalChain(project.hosts.rpc)
+    deployment = chain.deploy()
+    start_block = blocks.head_number(chain.client) + 1
+    project.write_network(deployment.network(start_block=start_block))
+    return Market(chain, deployment, start_block)

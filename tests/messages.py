@@ -1,0 +1,276 @@
+"""Valid messages of every topic, for tests that publish or spoil them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.escrows import EscrowRole, ReleasePolicy
+from shared.domain.margin import Severity, State
+from shared.domain.marks import MarkStatus
+from shared.domain.notifications import Channel, DeliveryStatus
+from shared.domain.positions import PositionAction
+from shared.events import topics
+from shared.events.base import Event
+from shared.events.deliveries import DeliveryChanged, delivery_event_id
+from shared.events.margin import (
+    MarginSamples,
+    MarginSweep,
+    MarginTransition,
+    Sample,
+    Valuation,
+    transition_id,
+)
+from shared.events.operations import OperationsAlert, OperationsAlertKind
+from shared.events.positions import Position, PositionsChanged, positions_id
+from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.settlement import (
+    EscrowApproved,
+    EscrowCreated,
+    EscrowRefunded,
+    EscrowReleased,
+    EscrowWithdrawn,
+    PositionChanged,
+    contract_event_id,
+)
+
+CHAIN_ID = 31337
+DECIMALS = {"ETH": 18, "WBTC": 8, "USDC": 6, "LINK": 18}
+PAYER, PAYEE, ARBITER = ("0x" + digit * 40 for digit in "abc")
+
+
+def new_address() -> str:
+    """An address that no other test uses."""
+    return "0x" + secrets.token_hex(20)
+
+
+def now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
+
+
+def _place(number: int, block_time: datetime | None) -> dict[str, Any]:
+    block_hash = f"0x{number:064x}"
+    return {
+        "event_id": contract_event_id(CHAIN_ID, block_hash, 0),
+        "chain_id": CHAIN_ID,
+        "block_number": number,
+        "block_hash": block_hash,
+        "block_time": block_time or now(),
+        "transaction_hash": block_hash,
+        "log_index": 0,
+        "contract": "0x" + "aa" * 20,
+    }
+
+
+def position_changed(
+    account_id: str,
+    sequence: int,
+    *,
+    asset: str = "ETH",
+    collateral_base: int = 10**18,
+    debt_base: int = 0,
+    chain_id: int = CHAIN_ID,
+) -> PositionChanged:
+    """An account's balances in one asset after its ``sequence``-th event."""
+    place = _place(sequence, None) | {"chain_id": chain_id}
+    return PositionChanged(
+        **place,
+        account_id=account_id,
+        asset=asset,
+        asset_address="0x" + "01" * 20,
+        decimals=DECIMALS[asset],
+        sequence=sequence,
+        action=PositionAction.DEPOSIT,
+        amount_base=1,
+        collateral_base=collateral_base,
+        debt_base=debt_base,
+    )
+
+
+def escrow_created(escrow: str, *, payer: str = PAYER, amount_base: int = 10**18) -> EscrowCreated:
+    """Step 1 of an escrow."""
+    return EscrowCreated(
+        **_place(1, None),
+        escrow=escrow,
+        step=1,
+        payer=payer,
+        payee=PAYEE,
+        arbiter=ARBITER,
+        asset="ETH",
+        asset_address="0x" + "00" * 20,
+        decimals=18,
+        amount_base=amount_base,
+        release_time=datetime(2030, 1, 1, tzinfo=UTC),
+        refund_time=datetime(2031, 1, 1, tzinfo=UTC),
+        policy=ReleasePolicy.PAYER,
+    )
+
+
+def escrow_approved(escrow: str, step: int = 2) -> EscrowApproved:
+    """The payer approves the release."""
+    return EscrowApproved(
+        **_place(step, None), escrow=escrow, step=step, role=EscrowRole.PAYER, approver=PAYER
+    )
+
+
+def escrow_released(escrow: str, step: int = 3) -> EscrowReleased:
+    """The amount is the payee's."""
+    return EscrowReleased(**_place(step, None), escrow=escrow, step=step, payee=PAYEE, amount_base=10**18)
+
+
+def escrow_refunded(escrow: str, step: int = 3) -> EscrowRefunded:
+    """The amount is the payer's again."""
+    return EscrowRefunded(**_place(step, None), escrow=escrow, step=step, payer=PAYER, amount_base=10**18)
+
+
+def escrow_withdrawn(escrow: str, step: int = 4) -> EscrowWithdrawn:
+    """The payee has taken the amount out."""
+    return EscrowWithdrawn(
+        **_place(step, None), escrow=escrow, step=step, recipient=PAYEE, amount_base=10**18
+    )
+
+
+def positions_changed(
+    account_id: str,
+    version: int,
+    *,
+    as_of: datetime | None = None,
+    **positions: tuple[int, int],
+) -> PositionsChanged:
+    """An account's (collateral, debt) in base units by asset."""
+    return PositionsChanged(
+        event_id=positions_id(account_id, version),
+        account_id=account_id,
+        version=version,
+        as_of=as_of or now(),
+        positions=tuple(
+            Position(
+                chain_id=CHAIN_ID,
+                asset=asset,
+                decimals=DECIMALS[asset],
+                collateral_base=collateral_base,
+                debt_base=debt_base,
+            )
+            for asset, (collateral_base, debt_base) in positions.items()
+        ),
+    )
+
+
+def price_tick(
+    sequence: int,
+    *,
+    as_of: datetime | None = None,
+    observed_at: datetime | None = None,
+    max_age_s: int = 3_900,
+    **prices: str | MarkStatus,
+) -> PriceTick:
+    """A tick with a price by asset, or the status that says why there is none."""
+    moment = as_of or now()
+    return PriceTick(
+        event_id=tick_id(sequence),
+        sequence=sequence,
+        as_of=moment,
+        block_numbers={str(CHAIN_ID): sequence},
+        marks=tuple(_mark(asset, price, observed_at or moment, max_age_s) for asset, price in prices.items()),
+    )
+
+
+def _mark(asset: str, price: str | MarkStatus, observed_at: datetime, max_age_s: int) -> Mark:
+    source = f"chainlink:{CHAIN_ID}:{asset}"
+    if isinstance(price, MarkStatus):
+        return Mark(asset=asset, status=price, source=source, max_age_s=max_age_s, reason=f"it is {price}")
+    return Mark(
+        asset=asset,
+        status=MarkStatus.OK,
+        price=Decimal(price),
+        source=source,
+        round_id="1",
+        observed_at=observed_at,
+        max_age_s=max_age_s,
+    )
+
+
+def margin_transition(
+    account_id: str,
+    sequence: int = 1,
+    *,
+    previous: State | None = State.HEALTHY,
+    state: State = State.MARGIN_CALL,
+    notify: bool = True,
+    as_of: datetime | None = None,
+) -> MarginTransition:
+    """An account entered another margin state."""
+    return MarginTransition(
+        event_id=transition_id(account_id, sequence),
+        account_id=account_id,
+        sequence=sequence,
+        previous_state=previous,
+        state=state,
+        severity=Severity.HIGH,
+        notify=notify,
+        valuation=Valuation(collateral_usd=Decimal("1200.5"), debt_usd=Decimal("1000"), health_pct=20.05),
+        marks={"ETH": Decimal("1200.5"), "USDC": Decimal("1")},
+        tick_sequence=7,
+        position_version=2,
+        as_of=as_of or now(),
+    )
+
+
+def operations_alert(subject: str = "ETH") -> OperationsAlert:
+    """A mark became unusable."""
+    return OperationsAlert(
+        event_id=f"mark_unusable:{subject}:9",
+        kind=OperationsAlertKind.MARK_UNUSABLE,
+        subject=subject,
+        severity=Severity.CRITICAL,
+        message=f"{subject} has no usable mark",
+        details={"tick": "9"},
+        as_of=now(),
+    )
+
+
+def delivery_changed() -> DeliveryChanged:
+    """A delivery reached its recipient."""
+    delivery_id = f"{transition_id(PAYER, 1)}~{PAYER}~{Channel.EMAIL}"
+    return DeliveryChanged(
+        event_id=delivery_event_id(delivery_id, 1, DeliveryStatus.DELIVERED),
+        delivery_id=delivery_id,
+        alert_id=transition_id(PAYER, 1),
+        recipient_id=PAYER,
+        channel=Channel.EMAIL,
+        status=DeliveryStatus.DELIVERED,
+        attempt=1,
+        error=None,
+        as_of=now(),
+    )
+
+
+def margin_samples() -> MarginSamples:
+    """Two accounts' health at a sampling moment."""
+    valuation = Valuation(collateral_usd=Decimal(3), debt_usd=Decimal(2), health_pct=50.0)
+    return MarginSamples(
+        event_id="samples:2026-01-01T00:00:00+00:00:0",
+        as_of=now(),
+        tick_sequence=7,
+        samples=(
+            Sample(account_id=PAYER, state=State.HEALTHY, valuation=valuation),
+            Sample(account_id=PAYEE, state=State.UNVALUED, valuation=None),
+        ),
+    )
+
+
+VALID: Mapping[str, Callable[[], Event]] = {
+    topics.SETTLEMENT_EVENTS: lambda: position_changed(PAYER, 1),
+    topics.POSITIONS_CHANGED: lambda: positions_changed(PAYER, 1, ETH=(10**18, 0)),
+    topics.MARKET_PRICES: lambda: price_tick(1, ETH="3000", USDC="1"),
+    topics.MARGIN_ALERTS: lambda: margin_transition(PAYER),
+    topics.MARGIN_SAMPLES: margin_samples,
+    topics.MARGIN_SWEEPS: lambda: MarginSweep(event_id="sweep"),
+    topics.OPERATIONS_ALERTS: operations_alert,
+    topics.DELIVERIES: delivery_changed,
+}
+"""One valid message of every topic."""
