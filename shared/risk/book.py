@@ -112,6 +112,22 @@ class RaggedMatrix:
         product: Float64Array = self._head(self.n_rows) @ prices
         return product
 
+    def dot_rows(self, prices: Float64Array, rows: Int64Array) -> Float64Array:
+        """Σ weight · price of some rows, in the given order, without making a matrix of them: for few
+        rows."""
+        if not rows.size:
+            return np.empty(0)
+        starts = self._indptr[rows]
+        lengths = self._indptr[rows + 1] - starts
+        ends = np.cumsum(lengths)
+        first = ends - lengths
+        entries = np.arange(ends[-1]) + np.repeat(starts - first, lengths)
+        products = np.zeros(entries.size + 1)  # the last 0 is what an empty row at the end points to
+        np.multiply(self._weights[entries], prices[self._assets[entries]], out=products[:-1])
+        sums: Float64Array = np.add.reduceat(products, first)
+        sums[lengths == 0] = 0.0  # reduceat gives an empty segment the next one's first term
+        return sums
+
     def weighted_sum_by_asset(self, shares: Float64Array) -> Float64Array:
         """Σ over rows of share · weight, by asset: float64[n_assets]."""
         spread = self.weights * np.repeat(shares, self.lengths)
@@ -332,9 +348,18 @@ class Book:
     def revalue_rows(self, rows: Int64Array, marks: Float64Array) -> Valuation:
         """Value some rows, in the given order, in time proportional to their entries."""
         prices = self._checked(marks)
-        collateral_matrix, debt_matrix = self.take(rows)
-        collateral = collateral_matrix.dot(prices)
-        debt = debt_matrix.dot(prices)
+        base_rows = self._collateral.n_rows
+        is_new = rows >= base_rows
+        if not is_new.any():
+            collateral = self._collateral.dot_rows(prices, rows)
+            debt = self._debt.dot_rows(prices, rows)
+        else:
+            collateral, debt = np.empty(rows.size), np.empty(rows.size)
+            old, new = rows[~is_new], rows[is_new] - base_rows
+            collateral[~is_new] = self._collateral.dot_rows(prices, old)
+            collateral[is_new] = self._new_collateral.dot_rows(prices, new)
+            debt[~is_new] = self._debt.dot_rows(prices, old)
+            debt[is_new] = self._new_debt.dot_rows(prices, new)
         return Valuation(collateral, debt, np.isnan(collateral) | np.isnan(debt))
 
     def dot(self, prices: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -33,7 +33,9 @@ from shared.risk.tail import (
     weighted_tail,
 )
 
-Exposures = Float64Array | csr_array
+Exposures = WorkingArray | csr_array
+"""USD value of each position [n_accounts, n_assets], debts negative; float64, or float32 for a float32
+pass."""
 Precision = type[np.float32] | type[np.float64]
 _BLOCK_BYTES: Final = 2**19
 """P&L of a block: half of a second-level cache of 1 MiB."""

@@ -218,21 +218,22 @@ class BookEvaluator:
             )
         if self.book.is_compaction_due:
             self._compact()
-        became_unvalued, became_valued = self._update_unvalued(tick_marks.values)
+        prices = valid_marks(tick_marks.values)
+        became_unvalued, became_valued = self._update_unvalued(prices)
         is_due = self._needs_full_pass or self._looked_at > _REBASE_AFTER_SHARE * self.book.n_rows
-        move = None if is_due else self._index.move(tick_marks.values)
+        move = None if is_due else self._index.move(prices)
         if move is None:
-            valuation = self.book.revalue(tick_marks.values)
+            valuation = self.book.revalue(prices)
             rows = self._screen_all(valuation)
             values = Valuation(
                 valuation.collateral_usd[rows], valuation.debt_usd[rows], valuation.unvalued[rows]
             )
             looked_at = self.book.n_rows
         else:
-            rows, looked_at = self._index.screen(move, tick_marks.values)
+            rows, looked_at = self._index.screen(move, prices)
             self._looked_at += looked_at
             rows = rows[self.book.accounts[rows] != ABSENT]
-            values = self.book.revalue_rows(rows, tick_marks.values)
+            values = self.book.revalue_rows(rows, prices)
         current, n_exact = self._decide(rows, values, tick_marks)
         changed = np.flatnonzero((current != self._states[rows]) & ~values.unvalued)
         changed = changed[np.argsort(self.book.accounts[rows[changed]])]
@@ -251,12 +252,16 @@ class BookEvaluator:
         )
         self._states[changed_rows] = current[changed]
         if move is None:
-            self._index.rebase(tick_marks.values, self._states[: self.book.n_rows])
+            self._index.rebase(prices, self._states[: self.book.n_rows])
             self._looked_at = 0
             self._needs_full_pass = False
         else:
             self._index.add_hot(changed_rows)
         return transitions
+
+    def rebase(self) -> None:
+        """Make the next tick a full pass and the new base, e.g. in a quiet moment before a busy one."""
+        self._needs_full_pass = True
 
     def evaluate(self, account: int, marks: Marks | Float64Array) -> AccountMargin:
         """One account at `marks`, against its recorded state; records nothing. Raises KeyError for an
@@ -297,10 +302,10 @@ class BookEvaluator:
             states[entry] = decide_state_exact(positions, exact_marks, self.factors, self.policy, previous)
         return states, int(np.count_nonzero(uncertain))
 
-    def _update_unvalued(self, marks: Float64Array) -> tuple[dict[int, tuple[int, ...]], tuple[int, ...]]:
+    def _update_unvalued(self, prices: Float64Array) -> tuple[dict[int, tuple[int, ...]], tuple[int, ...]]:
         """Bring the counts of missing marks up to date; (accounts newly unvalued and their assets, newly
         valued)."""
-        bad = np.isnan(valid_marks(marks))
+        bad = np.isnan(prices)
         touched = self._touched
         for asset in np.flatnonzero(bad != self._bad).tolist():
             holders = self.book.rows_holding(asset)
@@ -316,7 +321,7 @@ class BookEvaluator:
         self._was_unvalued[rows] = unvalued
         accounts = self.book.accounts
         newly_unvalued = {
-            int(accounts[row]): self.book.unvalued_assets(int(row), marks)
+            int(accounts[row]): self.book.unvalued_assets(int(row), prices)
             for row in changed
             if self._n_missing[row] > 0
         }

@@ -87,13 +87,12 @@ class SafeRadiusIndex:
         self._radius = np.empty(0)
         self._rows = np.empty(0, np.int64)
 
-    def rebase(self, marks: Float64Array, states: Int8Array) -> None:
-        """Make `marks` the base. `states` (int8[n_rows]): the last state each row was valued at,
-        NEVER_EVALUATED if none.
+    def rebase(self, prices: Float64Array, states: Int8Array) -> None:
+        """Make `prices` (see `valid_marks`) the base. `states` (int8[n_rows]): the last state each row was
+        valued at, NEVER_EVALUATED if none.
 
-        Marks that cannot be used keep their former base value.
+        Missing ones keep their former base value.
         """
-        prices = valid_marks(marks)
         usable = ~np.isnan(prices)
         self._base[usable] = prices[usable]
         collateral, debt = self.book.dot(self._base)
@@ -122,13 +121,13 @@ class SafeRadiusIndex:
             self._hot |= fresh
             self._hot_rows = np.fromiter(self._hot, dtype=np.int64, count=len(self._hot))
 
-    def move(self, marks: Float64Array) -> Move | None:
-        """How far `marks` are from the base; None if that is beyond the watch list, so that only a full
-        pass is exact."""
+    def move(self, prices: Float64Array) -> Move | None:
+        """How far `prices` (see `valid_marks`) are from the base; None if that is beyond the watch list,
+        so that only a full pass is exact."""
         if self._watched_until < 0.0:
             return None
         # The quotient's rounding is absolute once 1 is subtracted, so it is added before dividing by σ.
-        moves = np.abs(valid_marks(marks) / self._base - 1.0) + _QUOTIENT_ROUNDING
+        moves = np.abs(prices / self._base - 1.0) + _QUOTIENT_ROUNDING
         sizes = moves * (1.0 + _ROUNDING) / self._scale
         sizes[np.isnan(sizes)] = 0.0
         largest = float(sizes.max(initial=0.0))
@@ -139,22 +138,21 @@ class SafeRadiusIndex:
 
     def candidates(self, marks: Float64Array) -> Int64Array | None:
         """Rows whose state may differ from the recorded one; None if every row may."""
-        move = self.move(marks)
+        move = self.move(valid_marks(marks))
         if move is None:
             return None
         parts = [self._rows[: self._prefix(move.size)], self._hot_rows]
         parts += [self.book.rows_holding(asset) for asset in move.outliers]
         return np.unique(np.concatenate(parts))
 
-    def screen(self, move: Move, marks: Float64Array) -> tuple[Int64Array, int]:
-        """(candidates that, valued at `marks`, are outside or on the edge of their state's interval;
+    def screen(self, move: Move, prices: Float64Array) -> tuple[Int64Array, int]:
+        """(candidates that, valued at `prices`, are outside or on the edge of their state's interval;
         number looked at).
 
         Hot rows and holders of outliers are returned unscreened, the watch list's prefix is valued where
         it lies.
         """
         n = self._prefix(move.size)
-        prices = valid_marks(marks)
         collateral = self._collateral.dot_of_first(prices, n)
         debt = self._debt.dot_of_first(prices, n)
         leaves = leaves_interval(collateral, debt, self._low[:n], self._up[:n], self._slack)

@@ -24,6 +24,7 @@ from shared.risk.states import NEVER_EVALUATED, MarginState
 _UNIT_ROUNDOFF: Final = 2.0**-53
 _FIRST_SEVERITY: Final = int(MarginState.HEALTHY)
 _LAST_SEVERITY: Final = int(MarginState.INSOLVENT)
+_CHUNK: Final = 8192
 
 
 def stay_bounds(policy: MarginPolicy) -> tuple[Float64Array, Float64Array]:
@@ -94,24 +95,36 @@ def classify_states(
         raise ValueError(
             "collateral_usd, debt_usd: a negative value; each side is a sum of non-negative positions"
         )
-    has_band = (previous_state >= _FIRST_SEVERITY) & (previous_state <= _LAST_SEVERITY)
+    states = np.empty(collateral.shape, dtype=np.int8)
+    uncertain = np.empty(collateral.shape, dtype=bool)
     relative = error_bound(terms)
-    severity = np.full(collateral.shape, _FIRST_SEVERITY, dtype=np.int8)
-    banded = severity.copy()
-    uncertain = np.zeros(collateral.shape, dtype=bool)
-    for multiple, reentry in zip(policy.multiples, policy.reentry_multiples, strict=True):
-        required, required_again = multiple * debt, reentry * debt
-        severity += collateral < required
-        banded += collateral < required_again
-        uncertain |= np.abs(collateral - required) <= relative * (collateral + required)
-        uncertain |= has_band & (
-            np.abs(collateral - required_again) <= relative * (collateral + required_again)
+    flat_collateral, flat_debt = collateral.reshape(-1), debt.reshape(-1)
+    flat_previous, flat_states, flat_uncertain = (x.reshape(-1) for x in (previous_state, states, uncertain))
+    for start in range(0, flat_states.size, _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        flat_states[chunk], flat_uncertain[chunk] = _classify(
+            flat_collateral[chunk], flat_debt[chunk], flat_previous[chunk], policy, relative
         )
-    states = np.where(has_band, np.clip(previous_state, severity, banded), severity)
-    states = np.where(debt == 0.0, np.int8(MarginState.NO_DEBT), states)
+    return Classification(states, uncertain)
+
+
+def _classify(
+    collateral: Float64Array, debt: Float64Array, previous: Int8Array, policy: MarginPolicy, relative: float
+) -> tuple[Int8Array, BoolArray]:
+    """`classify_states` of a chunk that stays in cache: all thresholds at once, [thresholds, n]."""
+    has_band = (previous >= _FIRST_SEVERITY) & (previous <= _LAST_SEVERITY)
+    required = np.array((*policy.multiples, *policy.reentry_multiples))[:, None] * debt
+    below = collateral < required
+    is_near = np.abs(collateral - required) <= relative * (collateral + required)
+    n_thresholds = len(policy.multiples)
+    severity = below[:n_thresholds].sum(axis=0) + _FIRST_SEVERITY
+    banded = below[n_thresholds:].sum(axis=0) + _FIRST_SEVERITY
+    states = np.where(has_band, np.clip(previous, severity, banded), severity)
+    states[debt == 0.0] = MarginState.NO_DEBT
     unvalued = np.isnan(collateral) | np.isnan(debt)
-    states = np.where(unvalued, np.int8(MarginState.UNVALUED), states).astype(np.int8)
-    return Classification(states, uncertain & (debt > 0.0) & ~unvalued)
+    states[unvalued] = MarginState.UNVALUED
+    uncertain = is_near[:n_thresholds].any(axis=0) | (has_band & is_near[n_thresholds:].any(axis=0))
+    return states.astype(np.int8), uncertain & (debt > 0.0)
 
 
 def decide_states(

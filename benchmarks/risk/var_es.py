@@ -1,0 +1,151 @@
+"""VaR 99 and ES 97.5 of books of 1 to 100,000 accounts × 100 assets × 500 scenarios, against sgemm and other
+libraries.
+
+    python -m benchmarks.risk.var_es [--quick]
+
+Peers are measured on the same arrays, one account at a time as their interfaces want, on a few accounts;
+`note` has their largest deviation from the definitions of shared.risk.tail (VaR / ES). One that is not
+installed is listed as such.
+"""
+
+import os
+
+# Before NumPy is imported: two Python threads share the blocks, so BLAS must not add its own.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+from scipy.sparse import csr_array, random_array
+
+from benchmarks.risk.measure import Row, best_of, peak_mib, report
+from benchmarks.risk.peers import installed_peers
+from shared.risk.book_risk import Exposures, Precision, measure_book, measure_components
+from shared.risk.covariance import ewma_covariance
+from shared.risk.parametric import delta_normal
+from shared.risk.scenarios import ScenarioSet
+from shared.risk.tail import TailSelector, tail_of
+
+N_ASSETS, N_SCENARIOS = 100, 500
+LEVELS = (0.99, 0.975)
+AS_OF = "benchmark"
+UNIT = "CPU µs/account"
+PRECISIONS: tuple[Precision, ...] = (np.float32, np.float64)
+
+
+class Workload:
+    """Scenarios, and the tail method measured for each precision."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(1)
+        returns = np.maximum(-1.0, self.rng.standard_t(4, (N_SCENARIOS, N_ASSETS)) * 0.03)
+        self.scenarios = ScenarioSet(returns, "benchmark", 1)
+        depth = max(tail_of(level, N_SCENARIOS).depth for level in LEVELS)
+        self.selectors = {
+            precision: TailSelector.measure(N_SCENARIOS, depth, precision, time.perf_counter_ns)
+            for precision in PRECISIONS
+        }
+
+    def book(self, exposures: Exposures, precision: Precision, workers: int) -> object:
+        return measure_book(
+            exposures,
+            self.scenarios,
+            LEVELS,
+            as_of=AS_OF,
+            precision=precision,
+            selector=self.selectors[precision],
+            workers=workers,
+        )
+
+    def components(self, exposures: Exposures, precision: Precision) -> object:
+        return measure_components(
+            exposures,
+            self.scenarios,
+            0.975,
+            as_of=AS_OF,
+            precision=precision,
+            selector=self.selectors[precision],
+        )
+
+
+def sgemm_floor(exposures: np.ndarray, workload: Workload) -> float:
+    """CPU µs an account of the bare float32 product, in blocks that stay in cache."""
+    left, right = exposures.astype(np.float32), workload.scenarios.by_asset_float32
+    out = np.empty((256, N_SCENARIOS), dtype=np.float32)
+
+    def multiply() -> None:
+        for start in range(0, len(left), 256):
+            part = left[start : start + 256]
+            np.matmul(part, right, out=out[: len(part)])
+
+    return best_of(multiply).cpu_s / len(left) * 1e6
+
+
+def rows_of(n: int, workload: Workload) -> list[Row]:
+    dense = workload.rng.normal(0, 1e4, (n, N_ASSETS))
+    sparse = csr_array(random_array((n, N_ASSETS), density=0.1, rng=workload.rng) * 1e4)
+    floor = sgemm_floor(dense, workload)
+    rows = [Row(f"sgemm alone in blocks, {n} accounts", floor, UNIT)]
+    for name, held in (("dense", dense), ("10 % sparse", sparse)):
+        for precision in PRECISIONS:
+            inputs: Exposures = held.astype(precision)
+            for workers in (1, 2) if n >= 10_000 else (1,):
+                timing = best_of(lambda: workload.book(inputs, precision, workers), repeats=3)  # noqa: B023
+                label = f"VaR99 + ES97.5, {name} {np.dtype(precision).name}, {n} accounts, {workers} threads"
+                note = f"wall {timing.wall_s * 1e3:.3g} ms, tail by {workload.selectors[precision].name}"
+                rows.append(Row(label, timing.cpu_s / n * 1e6, UNIT, "sgemm", floor, note))
+    if n > 10_000:
+        return rows
+    for precision in PRECISIONS:
+        cost = best_of(lambda: workload.components(dense, precision), repeats=3).cpu_s / n * 1e6  # noqa: B023
+        label = f"VaR, ES and their components, {np.dtype(precision).name}, {n} accounts"
+        rows.append(Row(label, cost, UNIT, "sgemm", floor))
+    covariance = ewma_covariance(workload.scenarios.returns)
+    cost = best_of(lambda: delta_normal(dense, covariance, 0.99), repeats=3).cpu_s / n * 1e6
+    rows.append(Row(f"delta-normal VaR, ES and components, {n} accounts", cost, UNIT, "sgemm", floor))
+    if n == 1000:
+        single = dense.astype(np.float32)
+        results = 2 * len(LEVELS) * n * 8 / 2**20
+        memory = peak_mib(lambda: workload.book(single, np.float32, 1)) - results
+        rows.append(Row("working memory beside the results, 1000 dense float32", memory, "MiB", "1 MiB", 1.0))
+    return rows
+
+
+def peer_rows(workload: Workload, n: int) -> list[Row]:
+    dense = workload.rng.normal(0, 1e4, (n, N_ASSETS))
+    exact = measure_book(dense, workload.scenarios, LEVELS, as_of=AS_OF)
+    expected = np.array([exact.var_usd[0], exact.es_usd[1]]).T
+    ours = best_of(lambda: workload.book(dense, np.float64, 1), repeats=3).cpu_s / n * 1e6
+    rows = [Row(f"ours, float64, {n} accounts", ours, UNIT)]
+    peers, absent = installed_peers()
+    for name in absent:
+        print(f"{name}: not installed")
+    for name, peer in peers.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = np.array([peer(workload.scenarios.returns @ account) for account in dense])
+            timing = best_of(
+                lambda: [peer(workload.scenarios.returns @ account) for account in dense],  # noqa: B023
+                repeats=2,
+            )
+        deviation = np.abs(found / expected - 1.0).max(axis=0)
+        note = f"deviates by up to {deviation[0]:.2g} / {deviation[1]:.2g}"
+        rows.append(Row(f"{name}, {n} accounts", timing.cpu_s / n * 1e6, UNIT, "ours", ours, note))
+    return rows
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="VaR and ES of whole books")
+    arguments.add_argument("--quick", action="store_true", help="up to 1,000 accounts, 20 for each peer")
+    quick = arguments.parse_args().quick
+    workload = Workload()
+    rows = peer_rows(workload, 20 if quick else 200)
+    for n in (1, 1000) if quick else (1, 1000, 10_000, 100_000):
+        rows += rows_of(n, workload)
+    report("risk_var_es", rows)
+
+
+if __name__ == "__main__":
+    main()
