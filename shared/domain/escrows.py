@@ -115,6 +115,8 @@ def _advance(escrow: Escrow | None, number: int, step: EscrowStep) -> Escrow:
     if isinstance(step, Withdrawn):
         if escrow.status is EscrowStatus.CREATED:
             raise EscrowStepError(f"step {number} withdraws before a release or refund")
+        if escrow.withdrawn:
+            raise EscrowStepError(f"step {number} withdraws what has been withdrawn")
         return replace(escrow, withdrawn=True, step=number)
     if escrow.status is not EscrowStatus.CREATED:
         raise EscrowStepError(f"step {number} is {type(step).__name__}, but the escrow is {escrow.status}")
