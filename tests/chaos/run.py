@@ -27,7 +27,7 @@ MOVES_PER_ROUND = 4
 ACTING_PER_ROUND = 25
 ALERT = "id accountId sequence previousState state notify tickSequence"
 _ALERTS = (
-    "subscription($after: String) { alerts(after: $after) "
+    "subscription($ids: [ID!]!, $after: String) { alerts(accountIds: $ids, after: $after) "
     "{ kind cursor alerts { id accountId sequence state } } }"
 )
 _WITHIN_S = 300.0
@@ -50,9 +50,15 @@ class AlertListener:
     def __init__(self, session: Session) -> None:
         self._lock = threading.Lock()
         self._cursor: str | None = None
+        # The market stands still now: what is known already needs no subscriber.
+        self.known_before = {alert["id"] for alert in session.gateway.pages("alerts", "id")}
         self.seen: dict[str, int] = {}
         self._subscriber = Subscriber(
-            session.gateway.url, session.api_key, _ALERTS, lambda: {"after": self._cursor}, self._receive
+            session.gateway.url,
+            session.api_key,
+            _ALERTS,
+            lambda: {"ids": session.account_ids, "after": self._cursor},
+            self._receive,
         ).start()
 
     def _receive(self, data: dict[str, Any], _arrived: float) -> None:
@@ -233,7 +239,7 @@ def _phantoms(session: Session, alerts: list[dict[str, Any]]) -> list[str]:
 
 def _unheard(session: Session, listener: AlertListener) -> str | None:
     known = {alert["id"] for alert in session.gateway.pages("alerts", "id")}
-    missing = known - set(listener.seen)
+    missing = known - set(listener.seen) - listener.known_before
     phantom = set(listener.seen) - known
     if phantom:
         return f"the subscriber heard of {sorted(phantom)[0]}, which does not exist"
