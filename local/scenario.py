@@ -37,9 +37,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What must have been seen by the end of the story."""
+    """What must have been seen by the end of the story.
 
-    states_seen: frozenset[State]
+    ``worst_at_least`` is a state that some account must have reached or passed; None where nobody may be
+    called.
+    """
+
+    worst_at_least: State | None
     recoveries: bool
     unvalued: bool
 
@@ -51,9 +55,7 @@ class Scenario:
     name: str
     description: str
     steps: tuple[Step, ...]
-    expect: Expectation = field(
-        default_factory=lambda: Expectation(frozenset(), recoveries=False, unvalued=False)
-    )
+    expect: Expectation = field(default_factory=lambda: Expectation(None, recoveries=False, unvalued=False))
 
 
 class ScenarioError(ValueError):
@@ -82,7 +84,7 @@ def load_scenario(name: str) -> Scenario:
             document["description"].strip(),
             tuple(_step(entry) for entry in document["steps"]),
             Expectation(
-                frozenset(State(state) for state in expect["states_seen"]),
+                State(expect["worst_at_least"]) if expect["worst_at_least"] else None,
                 bool(expect["recoveries"]),
                 bool(expect["unvalued"]),
             ),

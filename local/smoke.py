@@ -99,10 +99,12 @@ def violations(session: Session, scenario: Scenario) -> list[str]:
 
 def _unexpected(session: Session, expect: Expectation) -> list[str]:
     alerts = session.gateway.pages("alerts", _ALERT_FIELDS)
-    seen = {State(alert["state"]) for alert in alerts}
-    found = [f"no account became {state}" for state in expect.states_seen - seen]
-    if not expect.states_seen and any(alert["notify"] for alert in alerts):
+    worst = max((State(alert["state"]).code for alert in alerts), default=State.NO_DEBT.code)
+    found: list[str] = []
+    if expect.worst_at_least is None and any(alert["notify"] for alert in alerts):
         found.append("somebody was called in a calm market")
+    if expect.worst_at_least is not None and worst < expect.worst_at_least.code:
+        found.append(f"no account became {expect.worst_at_least} or worse")
     recovered = any(
         alert["previousState"] is not None
         and State(alert["previousState"]).code > State(alert["state"]).code
@@ -147,7 +149,7 @@ def _too_slow(distributions: Sequence[Distribution], scenario: Scenario) -> list
         for each in distributions
         if each.name in _LIMITS_MS and each.p99_ms > _LIMITS_MS[each.name]
     ]
-    wanted = {SUBSCRIBED} | ({RECORDED, DELIVERED, CALLED} if scenario.expect.states_seen else set())
+    wanted = {SUBSCRIBED} | ({RECORDED, DELIVERED, CALLED} if scenario.expect.worst_at_least else set())
     measured = {each.name for each in distributions}
     return found + [f"{name}: nothing was measured" for name in sorted(wanted - measured)]
 
