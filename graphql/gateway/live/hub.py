@@ -266,20 +266,25 @@ class LiveHub:
         self.moment = clock.now()
         for topic, data, ordering_key in inbox:
             try:
-                if topic == topics.MARKET_PRICES:
-                    if self.book.apply_tick(PriceTick.model_validate_json(data), self.moment):
-                        self._show_tick()
-                elif topic == topics.POSITIONS_CHANGED:
-                    # Most accounts have no follower here; their messages are not even parsed.
-                    if not ordering_key or ordering_key in self._followers:
-                        self._apply(PositionsChanged.model_validate_json(data))
-                elif topic == topics.MARGIN_ALERTS:
-                    self._announce(MarginTransition.model_validate_json(data))
+                self._apply_message(topic, data, ordering_key)
             except ValidationError as error:
                 # The function that consumes the topic dead-letters it with the reason.
                 self.refused_messages += 1
                 _log.warning("a message was ignored", extra={"topic": topic, "error": str(error)})
+            except Exception:  # noqa: BLE001 whatever is wrong with one, those behind it are applied
+                _log.exception("a message could not be applied", extra={"topic": topic})
         self._tell(self.book.settle())
+
+    def _apply_message(self, topic: str, data: bytes, ordering_key: str) -> None:
+        if topic == topics.MARKET_PRICES:
+            if self.book.apply_tick(PriceTick.model_validate_json(data), self.moment):
+                self._show_tick()
+        elif topic == topics.POSITIONS_CHANGED:
+            # Most accounts have no follower here; their messages are not even parsed.
+            if not ordering_key or ordering_key in self._followers:
+                self._apply(PositionsChanged.model_validate_json(data))
+        elif topic == topics.MARGIN_ALERTS:
+            self._announce(MarginTransition.model_validate_json(data))
 
     def _apply(self, event: PositionsChanged | MarginTransition) -> None:
         if event.account_id in self.book:
