@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import functools
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,8 @@ from shared.runtime.context import Context, load_network
 
 MAX_MESSAGE_BYTES = 1_000_000
 """The largest message that is decoded; ours are far smaller, and decoding costs several times this."""
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _log = logging.getLogger(__name__)
 
@@ -209,17 +212,17 @@ def _enter(declaration: Declaration, as_of: datetime, traceparent: str | None) -
         settings=settings,
         as_of=as_of,
         invocation_id=clock.new_id(),
-        traceparent=_child(traceparent),
+        traceparent=child_traceparent(traceparent),
     )
     logs.configure(settings)
     logs.enter(_scope(context, None))
     return context
 
 
-def _child(traceparent: str | None) -> str:
+def child_traceparent(traceparent: str | None) -> str:
     """A W3C traceparent in the caller's trace, or in a new one (https://www.w3.org/TR/trace-context/)."""
-    parts = traceparent.split("-") if traceparent else []
-    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else clock.new_id()
+    caller = _TRACEPARENT.fullmatch(traceparent or "")
+    trace_id = clock.new_id() if caller is None else caller["trace_id"]
     return f"00-{trace_id}-{clock.new_id()[:16]}-01"
 
 
