@@ -10,13 +10,21 @@ from __future__ import annotations
 import argparse
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import functions_framework
 import gunicorn.app.base  # type: ignore[import-untyped]
 
+from local.ordered_deliveries import (
+    ACKNOWLEDGING_STATUSES,
+    OrderedDeliveries,
+    PublishError,
+    publisher_to,
+)
 from local.tethered import tether
 from shared.manifest import Function, load_manifest
 
@@ -35,8 +43,12 @@ class Host:
     The function sees the rest of the path: ``/functions/f/projects/p/topics/t`` is ``/projects/p/topics/t``.
     """
 
-    def __init__(self, apps: Mapping[str, WsgiApp], functions: Mapping[str, Function]) -> None:
+    def __init__(
+        self, apps: Mapping[str, WsgiApp], functions: Mapping[str, Function], ordered: OrderedDeliveries
+    ) -> None:
         self._apps = apps
+        self._functions = functions
+        self._ordered = ordered
         self._in_hand = {
             name: threading.BoundedSemaphore(functions[name].concurrency * functions[name].max_instances)
             for name in apps
@@ -50,15 +62,44 @@ class Host:
             return _answer(start_response, "200 OK", " ".join(self._apps))
         if prefix != "functions" or name not in self._apps:
             return _answer(start_response, "404 Not Found", f"no function is called {name!r}")
-        if not self._in_hand[name].acquire(blocking=False):
-            return _answer(start_response, "429 Too Many Requests", "Rate exceeded.")
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ.update(
+            {"SCRIPT_NAME": f"/functions/{name}", "PATH_INFO": f"/{path}", "wsgi.input": BytesIO(body)}
+        )
+        if self._in_hand[name].acquire(blocking=False):
+            try:
+                status, headers, content = _call(self._apps[name], environ)
+            finally:
+                self._in_hand[name].release()
+        else:
+            status, headers, content = "429 Too Many Requests", [], b"Rate exceeded.\n"
         try:
-            environ["SCRIPT_NAME"] = f"/functions/{name}"
-            environ["PATH_INFO"] = f"/{path}"
-            # Read here, while it counts as in hand: a function's work is done when it has answered.
-            return list(self._apps[name](environ, start_response))
-        finally:
-            self._in_hand[name].release()
+            if self._ordered.is_given_up(
+                self._functions[name], path, body, acknowledged=int(status[:3]) in ACKNOWLEDGING_STATUSES
+            ):
+                return _answer(start_response, "200 OK", "forwarded to the dead-letter topic")
+        except PublishError as error:
+            return _answer(start_response, "503 Service Unavailable", str(error))
+        start_response(status, headers)
+        return [content]
+
+
+def _call(app: WsgiApp, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
+    """An application's whole answer: a function's work is done when it has answered."""
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Callable[..., Any]:
+        begun.append((status, headers))
+        return lambda _data: None
+
+    chunks = app(environ, start_response)
+    try:
+        content = b"".join(chunks)
+    finally:
+        # What the framework opened for the request ends with it (PEP 3333).
+        getattr(chunks, "close", lambda: None)()
+    status, headers = begun[-1]
+    return status, headers, content
 
 
 def _answer(start_response: Callable[..., Any], status: str, text: str) -> list[bytes]:
@@ -123,8 +164,12 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="the file whose attributes are functions")
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    functions = load_manifest(options.manifest).functions
-    _Server(Host(load(functions, options.source), functions), options.port).run()
+    manifest = load_manifest(options.manifest)
+    apps = load(manifest.functions, options.source)
+    # Where there is no Pub/Sub nothing is pushed, and nothing to forward.
+    publish = publisher_to(os.environ.get("PUBSUB_EMULATOR_HOST", ""))
+    ordered = OrderedDeliveries(manifest, publish, time.monotonic)
+    _Server(Host(apps, manifest.functions, ordered), options.port).run()
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 class Journal:
     """Numbered records, each with the identity by which a repeat is recognised.
 
     A record is in the file before :meth:`append` returns, and so outlives the process. Its ``repeats`` is
-    how often its identity had been received before it.
+    how often its identity had been received before it. A context manager, which closes the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -21,6 +21,12 @@ class Journal:
         self._seen: dict[str, int] = {}
         self._load(path)
         self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
 
     def append(self, identity: str, record: dict[str, Any]) -> dict[str, Any]:
         """Keep a record, with its ``number`` (from 1) and its ``repeats``."""

@@ -39,6 +39,8 @@ OWN_PARTS = ("functions", "gateway", "clock")
 
 # More than there are parts: each waits in a thread of its own for what it needs.
 _PARALLEL_STARTS = 24
+# Short, because nothing of ours may depend on a clean end.
+_STOP_GRACE_S = 2.0
 _PORT_NAMES = (
     *("firestore", "pubsub", "bigquery", "anvil"),
     *("smtp", "mailbox", "webhooks", "chain_proxy", "push_proxy", "functions", "gateway"),
@@ -111,7 +113,7 @@ class Platform:
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._supervisor = Supervisor(self._folder, on_death=self._on_death)
+        self._supervisor = Supervisor(self._folder, self._on_death, stop_grace_s=_STOP_GRACE_S)
         try:
             self._start()
         except BaseException:
@@ -315,9 +317,9 @@ class Platform:
             return []
         gateway = self._part(
             "gateway",
-            ["-m", "uvicorn", "gateway.app:app", "--no-access-log", "--ws", "websockets-sansio"],
-            {"--app-dir": ROOT / "graphql", "--host": "127.0.0.1", "--port": self._ports["gateway"]},
-            ready=f"{self.urls.gateway}/ready",
+            ["-m", "gateway"],
+            {"--port": self._ports["gateway"]},
+            ready=f"{self.urls.gateway}/health",
             environment=self.environment(),
         )
         return [gateway]

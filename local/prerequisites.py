@@ -127,8 +127,8 @@ def _version(command: str, option: str, path: str | None) -> int | None:
 def _version_line(name: str, needed: int, found: int | None, package: str, site: str) -> str | None:
     if found is not None and found >= needed:
         return None
-    state = "is not installed" if found is None else f"{found} is too old"
-    return f"{name} {needed} or newer is needed, it {state}: sudo apt-get install {package} (or see {site})"
+    state = "it is not installed" if found is None else f"version {found} is too old"
+    return f"{name} {needed} or newer is needed, {state}: sudo apt-get install {package} (or see {site})"
 
 
 def _emulator_line(name: str, component: str) -> str:

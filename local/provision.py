@@ -109,8 +109,12 @@ def _subscription(
         subscription.push_config = PushConfig(push_endpoint=push_endpoint)
     source = manifest.topics.get(topic)
     # A dead letter that cannot be recorded is delivered until it can: there is nowhere else to put it.
-    if source is not None:
-        subscription.enable_message_ordering = source.ordering_key is not None
+    if source is None:
+        return subscription
+    # Whoever pulls in batches does not ask for order.
+    subscription.enable_message_ordering = push_endpoint is not None and source.ordering_key is not None
+    # The emulator loses the dead letters of ordered subscriptions: local/ordered_deliveries.py.
+    if not subscription.enable_message_ordering:
         subscription.dead_letter_policy = DeadLetterPolicy(
             dead_letter_topic=f"projects/{project}/topics/{source.dead_letter}",
             max_delivery_attempts=function.retry.max_delivery_attempts,

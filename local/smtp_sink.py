@@ -112,9 +112,9 @@ def _summary(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in ("source", "identity")}
 
 
-async def serve(smtp_port: int, http_port: int, journal_file: Path) -> None:
+async def serve(smtp_port: int, http_port: int, journal: Journal) -> None:
     """Serve both until the process is told to end."""
-    mailbox = Mailbox(Journal(journal_file), FailureSwitch(lowest=400, highest=599))
+    mailbox = Mailbox(journal, FailureSwitch(lowest=400, highest=599))
     loop = asyncio.get_running_loop()
     smtp = await loop.create_server(
         lambda: SMTP(mailbox, hostname="localhost", data_size_limit=_MAX_MESSAGE_BYTES, enable_SMTPUTF8=True),
@@ -140,7 +140,8 @@ def main() -> None:
     parser.add_argument("--http-port", type=int, required=True)
     parser.add_argument("--journal", type=Path, required=True)
     options = parser.parse_args()
-    asyncio.run(serve(options.smtp_port, options.http_port, options.journal))
+    with Journal(options.journal) as journal:
+        asyncio.run(serve(options.smtp_port, options.http_port, journal))
 
 
 if __name__ == "__main__":

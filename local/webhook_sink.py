@@ -119,17 +119,16 @@ def main() -> None:
     options = parser.parse_args()
     if SECRET_VARIABLE not in os.environ:
         parser.error(f"{SECRET_VARIABLE} is not set: the secret that webhooks are signed with")
-    receiver = Receiver(
-        os.environ[SECRET_VARIABLE], Journal(options.journal), FailureSwitch(lowest=400, highest=599)
-    )
-    uvicorn.run(
-        Starlette(routes=receiver.routes()),
-        host="127.0.0.1",
-        port=options.port,
-        log_level="warning",
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
+    with Journal(options.journal) as journal:
+        receiver = Receiver(os.environ[SECRET_VARIABLE], journal, FailureSwitch(lowest=400, highest=599))
+        uvicorn.run(
+            Starlette(routes=receiver.routes()),
+            host="127.0.0.1",
+            port=options.port,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
 
 
 if __name__ == "__main__":

@@ -14,14 +14,15 @@ import pytest
 
 from local.emulators import EmulatorHosts
 from local.environment import ROOT, process_environment
+from local.ordered_deliveries import allowed_time_s
 from local.ports import free_ports
 from local.provision import provision_messaging
-from shared.manifest import load_manifest
+from shared.manifest import MessageRetry, load_manifest
 from tests.integration.local.conftest import ask, ask_json, eventually, recorded
 
 
 @pytest.fixture
-def functions_url(start: Callable[..., str], hosted_functions: Path) -> str:
+def functions_url(start: Callable[..., str], emulators: EmulatorHosts, hosted_functions: Path) -> str:
     """The hosted functions, served."""
     return start(
         "functions",
@@ -29,36 +30,54 @@ def functions_url(start: Callable[..., str], hosted_functions: Path) -> str:
         *("--manifest", hosted_functions / "functions.yaml"),
         *("--source", hosted_functions / "main.py"),
         ready="/ready",
+        environment={"PUBSUB_EMULATOR_HOST": emulators.pubsub},
     )
 
 
-def publish(emulators: EmulatorHosts, project: str, topic: str, text: str) -> None:
+@pytest.fixture
+def project_id(emulators: EmulatorHosts, functions_url: str, hosted_functions: Path) -> str:
+    """A project whose messages are pushed to the hosted functions."""
+    project = f"test-{uuid.uuid4().hex[:12]}"
+    manifest = load_manifest(hosted_functions / "functions.yaml")
+    provision_messaging(manifest, project=project, pubsub_host=emulators.pubsub, push_base_url=functions_url)
+    return project
+
+
+def publish(emulators: EmulatorHosts, project: str, topic: str, text: str, *, ordering_key: str = "") -> None:
     """Publish one message."""
-    message = {"data": base64.b64encode(text.encode()).decode(), "attributes": {"by": "test"}}
+    message = {"data": base64.b64encode(text.encode()).decode(), "orderingKey": ordering_key}
     url = f"http://{emulators.pubsub}/v1/projects/{project}/topics/{topic}:publish"
     ask_json(url, {"messages": [message]})
 
 
-def test_pushes_reach_functions_and_what_fails_becomes_a_dead_letter(
-    emulators: EmulatorHosts, functions_url: str, hosted_functions: Path
-) -> None:
-    project = f"test-{uuid.uuid4().hex[:12]}"
-    manifest = load_manifest(hosted_functions / "functions.yaml")
-    provision_messaging(manifest, project=project, pubsub_host=emulators.pubsub, push_base_url=functions_url)
-
-    publish(emulators, project, "tests.orders.v1", "buy 1")
-    publish(emulators, project, "tests.refused.v1", "sell 1")
-
-    eventually(lambda: recorded(hosted_functions, "recorded"))
-    assert recorded(hosted_functions, "recorded") == [
-        {"source": f"//pubsub.googleapis.com/projects/{project}/topics/tests.orders.v1", "data": "buy 1"}
+def test_pushes_reach_functions(emulators: EmulatorHosts, project_id: str, hosted_functions: Path) -> None:
+    publish(emulators, project_id, "tests.orders.v1", "buy 1")
+    assert eventually(lambda: recorded(hosted_functions, "recorded")) == [
+        {"source": f"//pubsub.googleapis.com/projects/{project_id}/topics/tests.orders.v1", "data": "buy 1"}
     ]
-    (dead,) = eventually(lambda: recorded(hosted_functions, "dead_letters"))
-    assert dead["data"] == "sell 1"
-    assert dead["path"] == f"/projects/{project}/topics/tests.refused.v1.dead"
-    assert dead["subscription"].endswith("/record_dead_letter--tests.refused.v1.dead")
+
+
+@pytest.mark.parametrize("topic", ["tests.refused.v1", "tests.unordered.v1"])
+def test_what_fails_becomes_a_dead_letter_and_stops_nothing_behind_it(
+    emulators: EmulatorHosts, project_id: str, hosted_functions: Path, topic: str
+) -> None:
+    publish(emulators, project_id, topic, "refuse 1", ordering_key="0x51")
+    publish(emulators, project_id, topic, "take 2", ordering_key="0x51")
+    (dead,) = eventually(lambda: recorded(hosted_functions, "dead_letters"), within_s=40)
+    assert dead["data"] == "refuse 1"
+    assert dead["path"] == f"/projects/{project_id}/topics/{topic}.dead"
+    assert dead["subscription"].endswith(f"/record_dead_letter--{topic}.dead")
+    assert dead["attributes"]["CloudPubSubDeadLetterSourceSubscription"] == f"refuse--{topic}"
     # It was tried as often as the manifest says, and no more.
-    assert len(recorded(hosted_functions, "refused")) == 5
+    assert dead["attributes"]["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
+    assert recorded(hosted_functions, "refused") == ["refuse 1"] * 5
+    assert eventually(lambda: recorded(hosted_functions, "taken")) == ["take 2"]
+
+
+def test_production_tries_for_longer_than_the_emulators_attempts_last() -> None:
+    # 1 + 2 + 4 + 8 + 16 + 32 + 60 + 60 + 60
+    assert allowed_time_s(MessageRetry(1, 60, 10)) == 243
+    assert allowed_time_s(MessageRetry(1, 60, 1)) == 0
 
 
 def test_a_function_is_called_at_its_path_without_a_redirect(

@@ -48,12 +48,16 @@ def test_messaging_is_created_as_written(emulators: EmulatorHosts, small: Manife
         "tests.orders.v1.dead",
         "tests.refused.v1",
         "tests.refused.v1.dead",
+        "tests.unordered.v1",
+        "tests.unordered.v1.dead",
     }
     found = subscriptions(emulators, project_id)
     assert set(found) == {
         "record--tests.orders.v1",
         "record--tests.refused.v1",
         "refuse--tests.refused.v1",
+        "refuse--tests.unordered.v1",
+        "record_dead_letter--tests.unordered.v1.dead",
         "record_dead_letter--tests.orders.v1.dead",
         "record_dead_letter--tests.refused.v1.dead",
     }
@@ -63,7 +67,8 @@ def test_messaging_is_created_as_written(emulators: EmulatorHosts, small: Manife
         f"{BASE_URL}/functions/record/projects/{project_id}/topics/tests.orders.v1"
     )
     assert pushed["ackDeadlineSeconds"] == 30
-    assert pushed["enableMessageOrdering"] is True
+    # Without an ordering key nothing waits for what came before it.
+    assert not pushed.get("enableMessageOrdering")
     assert pushed["retryPolicy"] == {"minimumBackoff": "0.100s", "maximumBackoff": "0.200s"}
     assert pushed["deadLetterPolicy"] == {
         "deadLetterTopic": f"projects/{project_id}/topics/tests.orders.v1.dead",
@@ -72,8 +77,12 @@ def test_messaging_is_created_as_written(emulators: EmulatorHosts, small: Manife
     pulled = found["record--tests.refused.v1"]
     assert not pulled.get("pushConfig")
     assert "deadLetterPolicy" in pulled
-    # Without an ordering key nothing waits for what came before it.
+    # Whoever pulls in batches does not ask for order.
     assert not pulled.get("enableMessageOrdering")
+    # The functions' host forwards the dead letters of ordered pushes: the emulator would lose them.
+    ordered = found["refuse--tests.refused.v1"]
+    assert ordered["enableMessageOrdering"] is True
+    assert "deadLetterPolicy" not in ordered
     # A dead letter has nowhere else to go.
     assert "deadLetterPolicy" not in found["record_dead_letter--tests.orders.v1.dead"]
 
@@ -82,7 +91,7 @@ def test_everything_may_be_created_again(emulators: EmulatorHosts, small: Manife
     for _ in range(2):
         provision_messaging(small, project=project_id, pubsub_host=emulators.pubsub, push_base_url=BASE_URL)
         provision_warehouse(small, project=project_id, bigquery_url=emulators.bigquery, dataset="tests")
-    assert len(subscriptions(emulators, project_id)) == 5
+    assert len(subscriptions(emulators, project_id)) == 7
 
 
 def test_without_a_place_to_push_to_only_pulls_are_created(

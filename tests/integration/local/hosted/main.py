@@ -28,9 +28,11 @@ def record(event: CloudEvent) -> None:
 
 @functions_framework.cloud_event
 def refuse(event: CloudEvent) -> None:
-    """Fail."""
-    write("refused", event.data["message"]["messageId"])
-    raise RuntimeError("refused, as this function always does")
+    """Fail on every message that says so; write down the others."""
+    data = base64.b64decode(event.data["message"]["data"]).decode()
+    write("refused" if data.startswith("refuse") else "taken", data)
+    if data.startswith("refuse"):
+        raise RuntimeError(data)
 
 
 @functions_framework.http
@@ -38,7 +40,15 @@ def record_dead_letter(request: flask.Request) -> str:
     """Write down a raw push."""
     push = request.get_json()
     data = base64.b64decode(push["message"]["data"]).decode()
-    write("dead_letters", {"path": request.path, "data": data, "subscription": push["subscription"]})
+    write(
+        "dead_letters",
+        {
+            "path": request.path,
+            "data": data,
+            "subscription": push["subscription"],
+            "attributes": push["message"]["attributes"],
+        },
+    )
     return "kept"
 
 
