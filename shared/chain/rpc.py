@@ -7,6 +7,7 @@ several times longer than the Functions Framework's.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ Call = tuple[str, Sequence[Any]]
 
 _TIMEOUT = urllib3.Timeout(connect=2.0, read=5.0)
 _ROUNDS = 2
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]+")
 
 
 class NodeError(FusionError):
@@ -100,25 +102,32 @@ class RpcClient:
             answers = json.loads(response.data)
         except ValueError as error:
             raise RetryableError("an answer that is not JSON") from error
-        return _in_order(answers, calls)
+        return in_order(answers, calls)
 
 
-def _in_order(answers: Any, calls: Sequence[Call]) -> list[Any]:
+def in_order(answers: Any, calls: Sequence[Call]) -> list[Any]:
+    """The results of a batch's answers in the order of its calls; a refused call's is a NodeError.
+
+    Raises:
+        RetryableError: the answers are not those of a JSON-RPC 2.0 batch.
+    """
     if isinstance(answers, dict) and "error" in answers:
         raise RetryableError(f"refused the batch: {answers['error']}")
     if not isinstance(answers, list):
         raise RetryableError("an answer that is not a batch")
     by_id: dict[Any, Any] = {}
     for answer in answers:
-        if not isinstance(answer, dict) or answer.get("id") in by_id:
+        if not isinstance(answer, dict) or not isinstance(answer.get("id"), int) or answer["id"] in by_id:
             raise RetryableError("a malformed batch")
-        by_id[answer.get("id")] = answer
+        by_id[answer["id"]] = answer
     results: list[Any] = []
     for index, (method, _) in enumerate(calls):
         answer = by_id.get(index)
         if answer is None:
             raise RetryableError(f"no answer to {method}")
         error = answer.get("error")
+        if error is not None and not isinstance(error, dict):
+            raise RetryableError(f"an answer to {method} with a malformed error")
         if error is not None:
             results.append(NodeError(method, error.get("code", 0), str(error.get("message", ""))))
         elif "result" not in answer:
@@ -134,12 +143,9 @@ def quantity(value: Any) -> int:
     Raises:
         RetryableError: the node sent something else.
     """
-    if not isinstance(value, str) or not value.startswith("0x"):
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
         raise RetryableError(f"a node sent {value!r} where a quantity was due")
-    try:
-        return int(value, 16)
-    except ValueError as error:
-        raise RetryableError(f"a node sent {value!r} where a quantity was due") from error
+    return int(value, 16)
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,189 @@
+"""Logs of our contracts become settlement events; a log that is none of ours is refused.
+
+The topics are those that contracts/README.md documents; the words are put together by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.chain.contract_events import announced_topics, decode_log
+from shared.domain.escrows import EscrowRole, ReleasePolicy
+from shared.domain.network import NATIVE_ASSET, Chain, Token
+from shared.domain.positions import PositionAction
+from shared.errors import TerminalError
+from shared.events.settlement import (
+    EscrowApproved,
+    EscrowCreated,
+    EscrowRefunded,
+    EscrowReleased,
+    EscrowWithdrawn,
+    PositionChanged,
+)
+
+README = (Path(__file__).parents[3] / "contracts" / "README.md").read_text(encoding="utf-8")
+TOPICS: dict[str, str] = dict(
+    re.findall(r"^\| \w+ \| `(\w+)\(.*?` \| `(0x[0-9a-f]{64})` \|$", README, re.MULTILINE)
+)
+
+USDC = "0x" + "11" * 20
+VAULT, FACTORY = "0x" + "aa" * 20, "0x" + "bb" * 20
+CHAIN = Chain(
+    chain_id=10,
+    name="optimism",
+    confirmations=0,
+    start_block=0,
+    block_range=10,
+    vault=VAULT,
+    escrow_factory=FACTORY,
+    tokens={NATIVE_ASSET: Token("ETH", NATIVE_ASSET, 18), USDC: Token("USDC", USDC, 6)},
+)
+ALICE, BOB, CAROL, ESCROW = ("0x" + digit * 40 for digit in "abce")
+BLOCK_HASH, TRANSACTION = "0x" + "0f" * 32, "0x" + "77" * 32
+BLOCK_TIME = 1_740_830_400
+PLACE = {
+    "event_id": f"10:{BLOCK_HASH}:5",
+    "schema_version": 1,
+    "chain_id": 10,
+    "block_number": 16,
+    "block_hash": BLOCK_HASH,
+    "block_time": datetime(2025, 3, 1, 12, tzinfo=UTC),
+    "transaction_hash": TRANSACTION,
+    "log_index": 5,
+}
+
+
+def _word(value: int | str) -> str:
+    return f"{value:064x}" if isinstance(value, int) else value.removeprefix("0x").rjust(64, "0")
+
+
+def _log(
+    event: str, indexed: list[int | str], plain: list[int | str], address: str = FACTORY
+) -> dict[str, Any]:
+    return {
+        "address": address.upper().replace("0X", "0x"),
+        "topics": [TOPICS[event], *("0x" + _word(value) for value in indexed)],
+        "data": "0x" + "".join(map(_word, plain)),
+        "blockNumber": "0x10",
+        "blockHash": BLOCK_HASH,
+        "transactionHash": TRANSACTION,
+        "logIndex": "0x5",
+    }
+
+
+def _position(asset: str = USDC, kind: int = 2) -> dict[str, Any]:
+    return _log("PositionChanged", [ALICE, asset], [3, kind, 7, 2**256 - 1, 9], VAULT)
+
+
+def test_the_announced_topics_are_the_documented_ones() -> None:
+    documented = {topic for name, topic in TOPICS.items() if name != "AnswerUpdated"}
+    assert len(documented) == 6
+    assert announced_topics() == sorted(documented)
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [
+        (1, PositionAction.DEPOSIT),
+        (2, PositionAction.WITHDRAW),
+        (3, PositionAction.BORROW),
+        (4, PositionAction.REPAY),
+    ],
+)
+def test_a_position_changed(kind: int, action: PositionAction) -> None:
+    event = decode_log(CHAIN, _position(kind=kind), BLOCK_TIME)
+    assert isinstance(event, PositionChanged)
+    assert event.model_dump() == {
+        **PLACE,
+        "contract": VAULT,
+        "kind": "position_changed",
+        "account_id": ALICE,
+        "asset": "USDC",
+        "asset_address": USDC,
+        "decimals": 6,
+        "sequence": 3,
+        "action": action,
+        "amount_base": "7",
+        "collateral_base": str(2**256 - 1),
+        "debt_base": "9",
+    }
+
+
+def test_the_native_asset_has_the_zero_address() -> None:
+    event = decode_log(CHAIN, _position(asset=NATIVE_ASSET), BLOCK_TIME)
+    assert isinstance(event, PositionChanged)
+    assert (event.asset, event.decimals) == ("ETH", 18)
+
+
+@pytest.mark.parametrize(
+    ("number", "policy"),
+    [(0, ReleasePolicy.PAYER), (1, ReleasePolicy.PAYER_AND_ARBITER), (2, ReleasePolicy.TWO_OF_THREE)],
+)
+def test_an_escrow_created(number: int, policy: ReleasePolicy) -> None:
+    log = _log(
+        "EscrowCreated", [ESCROW, ALICE, BOB], [1, CAROL, NATIVE_ASSET, 5, BLOCK_TIME, BLOCK_TIME, number]
+    )
+    event = decode_log(CHAIN, log, BLOCK_TIME)
+    assert isinstance(event, EscrowCreated)
+    assert event.model_dump() == {
+        **PLACE,
+        "contract": FACTORY,
+        "kind": "escrow_created",
+        "escrow": ESCROW,
+        "step": 1,
+        "payer": ALICE,
+        "payee": BOB,
+        "arbiter": CAROL,
+        "asset": "ETH",
+        "asset_address": NATIVE_ASSET,
+        "decimals": 18,
+        "amount_base": "5",
+        "release_time": PLACE["block_time"],
+        "refund_time": PLACE["block_time"],
+        "policy": policy,
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "role"), [(1, EscrowRole.PAYER), (2, EscrowRole.PAYEE), (4, EscrowRole.ARBITER)]
+)
+def test_an_escrow_approved(number: int, role: EscrowRole) -> None:
+    event = decode_log(CHAIN, _log("EscrowApproved", [ESCROW], [2, number, ALICE, 5]), BLOCK_TIME)
+    assert isinstance(event, EscrowApproved)
+    assert (event.escrow, event.step, event.role, event.approver) == (ESCROW, 2, role, ALICE)
+
+
+def test_an_escrow_decided_and_withdrawn() -> None:
+    released = decode_log(CHAIN, _log("EscrowReleased", [ESCROW], [3, BOB, 5]), BLOCK_TIME)
+    refunded = decode_log(CHAIN, _log("EscrowRefunded", [ESCROW], [3, ALICE, 5]), BLOCK_TIME)
+    withdrawn = decode_log(CHAIN, _log("EscrowWithdrawn", [ESCROW], [4, BOB, CAROL, 5]), BLOCK_TIME)
+    assert isinstance(released, EscrowReleased)
+    assert isinstance(refunded, EscrowRefunded)
+    assert isinstance(withdrawn, EscrowWithdrawn)
+    assert (released.payee, released.amount_base) == (BOB, 5)
+    assert (refunded.payer, refunded.amount_base) == (ALICE, 5)
+    assert (withdrawn.recipient, withdrawn.amount_base, withdrawn.step) == (CAROL, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (_position(asset="0x" + "99" * 20), "is not in the network description"),
+        (_position(kind=5), "kind: 5 is none of"),
+        (_position(kind=0), "kind: 0 is none of"),
+        ({**_position(), "data": "0x"}, "5 words were due"),
+        ({**_position(), "topics": ["0x" + "00" * 32]}, "not one of our events"),
+        ({**_position(), "topics": [TOPICS["PositionChanged"]]}, "topics are not those"),
+        (_log("PositionChanged", ["0x01" + "00" * 11 + "aa" * 20, USDC], [1, 1, 1, 1, 1]), "not an address"),
+        (_log("PositionChanged", [ALICE, USDC], [0, 1, 1, 1, 1]), "sequence"),
+        (_log("EscrowApproved", [ESCROW], [2, 3, ALICE, 5]), "role: 3 is none of"),
+    ],
+)
+def test_a_log_that_is_none_of_ours_is_refused(log: dict[str, Any], said: str) -> None:
+    with pytest.raises(TerminalError, match=said):
+        decode_log(CHAIN, log, BLOCK_TIME)
