@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.risk.measure import Row, report
 from shared.risk.backtest import acerbi_szekely, backtest_var, z2_p_value
-from shared.risk.covariance import ewma_covariance, ledoit_wolf_covariance
+from shared.risk.covariance import ewma_covariance, ewma_model, ledoit_wolf_covariance
 from shared.risk.monte_carlo import t_scenarios
 from shared.risk.parametric import cornish_fisher, delta_normal, moments_of
 from shared.risk.scenarios import (
@@ -93,7 +93,7 @@ def modified(history: JoinedHistory, books: np.ndarray) -> Forecast:
 
 
 def monte_carlo_t(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    scenarios = t_scenarios(ewma_covariance(history.returns), 5000, seed=1)
+    scenarios = t_scenarios(ewma_model(history), 5000, seed=1)
     return _from_scenarios(books @ scenarios.by_asset, None)
 
 

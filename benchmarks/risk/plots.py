@@ -69,7 +69,8 @@ def main() -> None:
     axes.set(
         ylabel="USD",
         title=f"{tests.exceedances} exceedances, {tests.expected:.1f} expected; "
-        f"Kupiec p {tests.kupiec.p_value:.2f}, Christoffersen p {tests.independence.p_value:.2f}, {tests.zone}",
+        f"Kupiec p {tests.kupiec.p_value:.2f}, "
+        f"Christoffersen p {tests.independence.p_value:.2f}, {tests.zone}",
     )
     axes.legend()
     figure.savefig(options.out / "risk_exceedances.png", dpi=120)

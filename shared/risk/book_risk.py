@@ -19,11 +19,11 @@ from typing import Final
 import numpy as np
 from scipy.sparse import csr_array
 
+from shared.risk.basis import Basis, basis_of
 from shared.risk.positions import BoolArray, Float64Array, Int64Array
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.tail import (
     BY_PARTITION,
-    TAIL_DEFINITION,
     TailSelector,
     WorkingArray,
     tail_of,
@@ -39,37 +39,6 @@ pass."""
 Precision = type[np.float32] | type[np.float64]
 _BLOCK_BYTES: Final = 2**19
 """P&L of a block: half of a second-level cache of 1 MiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a result rests on, carried by every result: the moment it is for, its definition, the scenarios
-    and history."""
-
-    as_of: str
-    definition: str
-    scenario_set_id: str
-    scenario_definition: str
-    horizon_days: int
-    history_first: str | None
-    history_last: str | None
-    n_observations: int
-    missing_assets: tuple[int, ...]
-
-
-def basis_of(scenarios: ScenarioSet, as_of: str, measure: str) -> Basis:
-    """The basis of a measure on a scenario set."""
-    return Basis(
-        as_of,
-        f"{measure}.{TAIL_DEFINITION}",
-        scenarios.id,
-        scenarios.definition,
-        scenarios.horizon_days,
-        scenarios.first,
-        scenarios.last,
-        scenarios.n_observations,
-        scenarios.missing,
-    )
 
 
 @dataclass(frozen=True, slots=True)

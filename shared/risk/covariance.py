@@ -4,12 +4,60 @@ Sources: RiskMetrics Technical Document, 4th ed. (1996), ch. 5; Ledoit and Wolf,
 estimator for large-dimensional covariance matrices, J. Multivariate Analysis 88 (2004).
 """
 
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from shared.risk.positions import Float64Array
+from shared.risk.scenarios import JoinedHistory
 from shared.risk.tail import InsufficientHistoryError
+
+
+@dataclass(frozen=True)
+class CovarianceModel:
+    """A covariance of daily returns, `matrix` float64[n_assets, n_assets], and where it comes from.
+
+    `missing` assets have rows and columns of zeros, and an account exposed to one has no result.
+    """
+
+    matrix: Float64Array
+    definition: str
+    missing: tuple[int, ...] = ()
+    first: str | None = None
+    last: str | None = None
+    n_observations: int = 0
+
+    @cached_property
+    def id(self) -> str:
+        """Hexadecimal digest of definition, matrix and missing assets."""
+        digest = hashlib.sha256(f"{self.definition}|{self.missing}|{self.matrix.shape}".encode())
+        digest.update(np.ascontiguousarray(self.matrix).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def ewma_model(history: JoinedHistory, decay: float = 0.94) -> CovarianceModel:
+    """`ewma_covariance` of the assets that have a history."""
+    return _model(history, f"ewma-{decay:g}", lambda returns: ewma_covariance(returns, decay))
+
+
+def ledoit_wolf_model(history: JoinedHistory) -> CovarianceModel:
+    """`ledoit_wolf_covariance` of the assets that have a history."""
+    return _model(history, "ledoit-wolf", lambda returns: ledoit_wolf_covariance(returns).matrix)
+
+
+def _model(
+    history: JoinedHistory, definition: str, estimate: Callable[[Float64Array], Float64Array]
+) -> CovarianceModel:
+    n_assets = history.returns.shape[1]
+    known = np.setdiff1d(np.arange(n_assets), history.missing)
+    matrix = np.zeros((n_assets, n_assets))
+    matrix[np.ix_(known, known)] = estimate(history.returns[:, known])
+    first, last = str(history.dates[0]), str(history.dates[-1])
+    return CovarianceModel(matrix, definition, history.missing, first, last, int(history.dates.size))
 
 
 class ShrunkCovariance(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from scipy.sparse import csr_array
 
-from shared.risk.book_risk import Basis, basis_of
+from shared.risk.basis import Basis, basis_of
 from shared.risk.positions import Float64Array, Int64Array
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.tail import tail_shares, var_es, weighted_tail

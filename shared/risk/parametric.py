@@ -17,13 +17,18 @@ guide to the Cornish Fisher expansion (2012), for the domain; Boudt, Peterson an
 for modified ES.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
+from shared.risk.basis import Basis, basis_of
+from shared.risk.book_risk import BookRisk, unmeasured_accounts
+from shared.risk.covariance import CovarianceModel
 from shared.risk.positions import BoolArray, Float64Array
+from shared.risk.scenarios import ScenarioSet
 from shared.risk.tail import tail_probability
 
 
@@ -62,6 +67,59 @@ def delta_normal(
     density = np.exp(-0.5 * quantile * quantile) / np.sqrt(2.0 * np.pi)
     return DeltaNormalRisk(
         level, horizon_days, volatility, quantile * volatility, density / alpha * volatility, quantile * share
+    )
+
+
+def measure_delta_normal(
+    exposures: Float64Array,
+    covariance: CovarianceModel,
+    levels: Sequence[float],
+    *,
+    as_of: str,
+    horizon_days: int = 1,
+) -> BookRisk:
+    """`delta_normal` at every level, with its basis; accounts exposed to an asset without a covariance
+    have no result."""
+    results = [
+        delta_normal(exposures, covariance.matrix, level, horizon_days=horizon_days) for level in levels
+    ]
+    unmeasured = (exposures[:, list(covariance.missing)] != 0.0).any(axis=1)
+    value_at_risk = np.array([result.var_usd for result in results])
+    shortfall = np.array([result.es_usd for result in results])
+    value_at_risk[:, unmeasured] = np.nan
+    shortfall[:, unmeasured] = np.nan
+    basis = Basis(
+        as_of,
+        "delta-normal.zero-mean.v1",
+        covariance.id,
+        covariance.definition,
+        horizon_days,
+        covariance.first,
+        covariance.last,
+        covariance.n_observations,
+        covariance.missing,
+    )
+    return BookRisk(tuple(levels), value_at_risk, shortfall, unmeasured, basis)
+
+
+def measure_cornish_fisher(
+    exposures: Float64Array, scenarios: ScenarioSet, levels: Sequence[float], *, as_of: str
+) -> BookRisk:
+    """`cornish_fisher` of every account's P&L over equally weighted scenarios; accounts outside its
+    domain, or exposed to an asset without scenarios, have no result."""
+    if scenarios.weights is not None:
+        raise ValueError(
+            "scenarios: weighted; the moments of Cornish–Fisher are those of equally likely scenarios"
+        )
+    moments = moments_of(exposures @ scenarios.by_asset)
+    results = [cornish_fisher(moments, level) for level in levels]
+    unmeasured = unmeasured_accounts(exposures, scenarios) | ~cornish_fisher_domain(*moments[2:])
+    value_at_risk = np.array([result.var_usd for result in results])
+    shortfall = np.array([result.es_usd for result in results])
+    value_at_risk[:, unmeasured] = np.nan
+    shortfall[:, unmeasured] = np.nan
+    return BookRisk(
+        tuple(levels), value_at_risk, shortfall, unmeasured, basis_of(scenarios, as_of, "cornish-fisher")
     )
 
 

@@ -13,15 +13,18 @@ depth moves the mark by 1 %.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
 
+from shared.risk.basis import Basis, basis_of
 from shared.risk.book import Book
 from shared.risk.margin import decide_states
 from shared.risk.policy import MarginPolicy
 from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, valid_marks
+from shared.risk.scenarios import ScenarioSet
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
 
@@ -36,6 +39,16 @@ class HistoricalScenario:
     last: str
     shocks: dict[str, float]
     source: str
+
+    def scenario_set(
+        self, symbols: Sequence[str], declared: Mapping[str, float] | None = None
+    ) -> ScenarioSet:
+        """One scenario for assets in the order of `symbols`. A symbol the scenario lacks takes its return
+        from `declared` (0 for a stablecoin, a proxy's for a younger coin), or is missing."""
+        known = self.shocks | {s: r for s, r in (declared or {}).items() if s not in self.shocks}
+        missing = tuple(index for index, symbol in enumerate(symbols) if symbol not in known)
+        returns = np.array([[known.get(symbol, 0.0) for symbol in symbols]])
+        return ScenarioSet(returns, f"named.{self.name}", 1, None, missing, self.first, self.last, 1)
 
 
 def historical_stress_scenarios() -> tuple[HistoricalScenario, ...]:
@@ -71,6 +84,7 @@ class StressResult:
     debt_usd: Float64Array
     states: Int8Array
     shortfall_usd: Float64Array
+    basis: Basis
 
     def count(self, state: MarginState) -> Int64Array:
         """int64[S]: accounts in a state under each shock."""
@@ -78,22 +92,23 @@ class StressResult:
         return counts
 
 
-def stress_book(book: Book, marks: Float64Array, shocks: Float64Array, policy: MarginPolicy) -> StressResult:
-    """Revalue a book at marks · (1 + shock) for each row of `shocks` [S, n_assets].
+def stress_book(
+    book: Book, marks: Float64Array, scenarios: ScenarioSet, policy: MarginPolicy, *, as_of: str
+) -> StressResult:
+    """Revalue a book at marks · (1 + return) in each scenario.
 
-    A shock of −1 takes a mark to zero, which is a value here, not a missing mark; only what was missing
-    before is.
+    A return of −1 takes a mark to zero, which is a value here, not a missing mark. Holders of an asset
+    whose mark or scenario is missing are unvalued.
     """
-    shifted = np.atleast_2d(shocks)
-    if shifted.shape[1] != book.n_assets or np.any(shifted < -1.0):
-        raise ValueError(f"shocks: need [S, {book.n_assets}] returns of at least −1")
-    prices = valid_marks(marks)
-    valued = [book.dot(prices * (1.0 + shock)) for shock in shifted]
+    if scenarios.returns.shape[1] != book.n_assets:
+        raise ValueError(f"scenarios: {scenarios.returns.shape[1]} assets, the book has {book.n_assets}")
+    prices = np.where(scenarios.is_missing, np.nan, valid_marks(marks))
+    valued = [book.dot(prices * (1.0 + shock)) for shock in scenarios.returns]
     collateral = np.array([c for c, _ in valued])
     debt = np.array([d for _, d in valued])
     states = decide_states(collateral, debt, policy, NEVER_EVALUATED)
     shortfall = np.nansum(np.maximum(0.0, debt - collateral), axis=1)
-    return StressResult(collateral, debt, states, shortfall)
+    return StressResult(collateral, debt, states, shortfall, basis_of(scenarios, as_of, "stress-margin"))
 
 
 def reverse_stress(

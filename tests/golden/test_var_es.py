@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.risk.covariance import ledoit_wolf_covariance
+from shared.risk.covariance import CovarianceModel, ledoit_wolf_covariance
 from shared.risk.monte_carlo import normal_scenarios, t_scenarios
 from shared.risk.parametric import cornish_fisher_domain, delta_normal
 from shared.risk.tail import var_es
@@ -99,7 +99,7 @@ def test_monte_carlo_against_the_table(law: str, tolerance: float) -> None:
     """200,000 draws of a position of 10,000: four standard errors at 99.5 % are 1.2 % (normal) and 3 %
     (t)."""
     case = GOLDEN["quantitative_risk_management"]
-    covariance = np.array([[(case["volatility_usd"] / 10_000) ** 2]])
+    covariance = CovarianceModel(np.array([[(case["volatility_usd"] / 10_000) ** 2]]), "given")
     scenarios = (
         normal_scenarios(covariance, 200_000, seed=1)
         if law == "normal"

@@ -7,11 +7,30 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from shared.risk.book_risk import measure_book
-from shared.risk.covariance import ewma_covariance, ledoit_wolf_covariance
+from shared.risk.covariance import (
+    CovarianceModel,
+    ewma_covariance,
+    ewma_model,
+    ledoit_wolf_covariance,
+    ledoit_wolf_model,
+)
 from shared.risk.monte_carlo import normal_scenarios, quantile_standard_error, t_scenarios
-from shared.risk.parametric import Moments, cornish_fisher, cornish_fisher_domain, delta_normal, moments_of
+from shared.risk.parametric import (
+    Moments,
+    cornish_fisher,
+    cornish_fisher_domain,
+    delta_normal,
+    measure_cornish_fisher,
+    measure_delta_normal,
+    moments_of,
+)
+from shared.risk.scenarios import JoinedHistory, age_weighted_scenarios, historical_scenarios
 
 AS_OF = "2026-01-01T00:00:00Z"
+
+
+def given_covariance(matrix: np.ndarray) -> CovarianceModel:
+    return CovarianceModel(matrix, "given")
 
 
 def random_covariance(seed: int, n: int) -> np.ndarray:
@@ -130,12 +149,17 @@ def test_monte_carlo_is_within_its_standard_error(seed: int, level: float) -> No
     exposures = np.array([[1000.0, 500.0, -300.0, 200.0]])
     exact = delta_normal(exposures, covariance, level)
     sigma, n = float(exact.volatility_usd[0]), 40_000
-    simulated = measure_book(exposures, normal_scenarios(covariance, n, seed=seed), [level], as_of=AS_OF)
+    simulated = measure_book(
+        exposures, normal_scenarios(given_covariance(covariance), n, seed=seed), [level], as_of=AS_OF
+    )
     density = float(stats.norm.pdf(-stats.norm.ppf(level))) / sigma
     assert abs(simulated.var_usd[0, 0] - exact.var_usd[0]) < 4 * quantile_standard_error(level, n, density)
     law = stats.t(5, scale=sigma * np.sqrt(3 / 5))
     heavy = measure_book(
-        exposures, t_scenarios(covariance, n, seed=seed, degrees_of_freedom=5.0), [level], as_of=AS_OF
+        exposures,
+        t_scenarios(given_covariance(covariance), n, seed=seed, degrees_of_freedom=5.0),
+        [level],
+        as_of=AS_OF,
     )
     error = quantile_standard_error(level, n, float(law.pdf(law.ppf(level))))
     assert abs(heavy.var_usd[0, 0] - law.ppf(level)) < 4 * error
@@ -143,12 +167,59 @@ def test_monte_carlo_is_within_its_standard_error(seed: int, level: float) -> No
 
 def test_monte_carlo_is_reproducible() -> None:
     covariance = random_covariance(1, 3)
-    assert normal_scenarios(covariance, 500, seed=4).id == normal_scenarios(covariance, 500, seed=4).id
-    assert normal_scenarios(covariance, 500, seed=4).id != normal_scenarios(covariance, 500, seed=5).id
+    assert (
+        normal_scenarios(given_covariance(covariance), 500, seed=4).id
+        == normal_scenarios(given_covariance(covariance), 500, seed=4).id
+    )
+    assert (
+        normal_scenarios(given_covariance(covariance), 500, seed=4).id
+        != normal_scenarios(given_covariance(covariance), 500, seed=5).id
+    )
     singular = np.outer([0.01, 0.02], [0.01, 0.02])
-    draws = t_scenarios(singular, 1000, seed=1).returns
+    draws = t_scenarios(given_covariance(singular), 1000, seed=1).returns
     np.testing.assert_allclose(draws[:, 1], np.maximum(-1, 2 * draws[:, 0]), atol=1e-9)
     with pytest.raises(ValueError, match="degrees_of_freedom"):
-        t_scenarios(covariance, 10, seed=1, degrees_of_freedom=2.0)
+        t_scenarios(given_covariance(covariance), 10, seed=1, degrees_of_freedom=2.0)
     with pytest.raises(ValueError, match="semi-definite"):
-        normal_scenarios(np.array([[1.0, 2.0], [2.0, 1.0]]), 10, seed=1)
+        normal_scenarios(given_covariance(np.array([[1.0, 2.0], [2.0, 1.0]])), 10, seed=1)
+
+
+def history_with_a_missing_asset() -> JoinedHistory:
+    returns = np.random.default_rng(3).normal(0, 0.02, (400, 3))
+    returns[:, 1] = np.nan
+    return JoinedHistory(np.datetime64("2025-01-01") + np.arange(400), returns, (1,), {})
+
+
+def test_an_asset_without_history_leaves_its_holders_unmeasured() -> None:
+    """By every method: the holder of asset 1 has no result, and the others are measured on what they hold."""
+    history = history_with_a_missing_asset()
+    exposures = np.array([[1000.0, 0.0, 500.0], [1000.0, 1.0, 500.0]])
+    known = [0, 2]
+    for model, estimate in (
+        (ewma_model(history), ewma_covariance(history.returns[:, known])),
+        (ledoit_wolf_model(history), ledoit_wolf_covariance(history.returns[:, known]).matrix),
+    ):
+        risk = measure_delta_normal(exposures, model, [0.99, 0.975], as_of=AS_OF, horizon_days=10)
+        expected = delta_normal(exposures[:1, known], estimate, 0.975, horizon_days=10)
+        assert risk.es_usd[1, 0] == pytest.approx(expected.es_usd[0], rel=1e-12)
+        assert risk.unmeasured.tolist() == [False, True]
+        assert np.isnan(risk.var_usd[:, 1]).all()
+        assert (risk.basis.missing_assets, risk.basis.history_last) == ((1,), "2026-02-04")
+    simulated = measure_book(exposures, t_scenarios(ewma_model(history), 500, seed=1), [0.99], as_of=AS_OF)
+    assert simulated.unmeasured.tolist() == [False, True]
+    assert simulated.basis.n_observations == 400
+    modified = measure_cornish_fisher(exposures, historical_scenarios(history), [0.99], as_of=AS_OF)
+    assert modified.unmeasured.tolist() == [False, True]
+    pnl = historical_scenarios(history).returns @ exposures[0]
+    assert modified.var_usd[0, 0] == pytest.approx(cornish_fisher(moments_of(pnl), 0.99).var_usd[0])
+    with pytest.raises(ValueError, match="weighted"):
+        measure_cornish_fisher(exposures, age_weighted_scenarios(history), [0.99], as_of=AS_OF)
+
+
+def test_accounts_outside_the_domain_are_unmeasured() -> None:
+    returns = np.random.default_rng(1).normal(0, 0.01, (500, 2))
+    returns[0, 1] = -0.9
+    history = JoinedHistory(np.datetime64("2025-01-01") + np.arange(500), returns, (), {})
+    risk = measure_cornish_fisher(np.eye(2), historical_scenarios(history), [0.99], as_of=AS_OF)
+    assert risk.unmeasured.tolist() == [False, True]
+    assert np.isnan(risk.es_usd[0]).tolist() == [False, True]

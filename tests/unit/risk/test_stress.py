@@ -10,7 +10,7 @@ from shared.risk.book import Book
 from shared.risk.house import measure_house
 from shared.risk.margin import decide_states, health_pct
 from shared.risk.positions import FactorTable, Position
-from shared.risk.scenarios import ScenarioSet
+from shared.risk.scenarios import ScenarioSet, shock_scenarios
 from shared.risk.states import NEVER_EVALUATED, MarginState
 from shared.risk.stress import (
     correlated_shock,
@@ -38,7 +38,7 @@ def random_book(seed: int, n: int) -> tuple[Book, np.ndarray]:
 def test_scenarios_equal_the_loop(seed: int, n_shocks: int) -> None:
     book, marks = random_book(seed, 20)
     shocks = np.random.default_rng(seed).uniform(-0.9, 1.0, (n_shocks, N_ASSETS))
-    result = stress_book(book, marks, shocks, POLICY)
+    result = stress_book(book, marks, shock_scenarios(shocks, "test"), POLICY, as_of=AS_OF)
     for s in range(n_shocks):
         value = book.revalue(marks * (1 + shocks[s]))
         np.testing.assert_allclose(result.collateral_usd[s], value.collateral_usd, rtol=1e-13)
@@ -50,17 +50,21 @@ def test_scenarios_equal_the_loop(seed: int, n_shocks: int) -> None:
         assert result.count(MarginState.INSOLVENT)[s] == np.count_nonzero(
             result.states[s] == MarginState.INSOLVENT
         )
-    with pytest.raises(ValueError, match="shocks"):
-        stress_book(book, marks, np.full((1, N_ASSETS), -1.5), POLICY)
+    assert (result.basis.as_of, result.basis.scenario_definition) == (AS_OF, "shock.test")
+    with pytest.raises(ValueError, match="scenarios"):
+        stress_book(book, marks, shock_scenarios(np.zeros((1, N_ASSETS + 1)), "test"), POLICY, as_of=AS_OF)
 
 
 def test_a_mark_at_zero_is_a_value() -> None:
     book = Book.from_rows(
         [FACTORS.row([Position(0, 0, collateral_base=5), Position(1, 0, debt_base=1)])], N_ASSETS
     )
-    wiped_out = stress_book(book, np.ones(N_ASSETS), np.array([[-1.0, 0.0, 0.0, 0.0]]), POLICY)
+    wiped_out = stress_book(
+        book, np.ones(N_ASSETS), shock_scenarios([[-1.0, 0.0, 0.0, 0.0]], "wiped out"), POLICY, as_of=AS_OF
+    )
     assert wiped_out.states[0, 0] == MarginState.INSOLVENT
-    unvalued = stress_book(book, np.array([np.nan, 1.0, 1.0, 1.0]), np.zeros((1, N_ASSETS)), POLICY)
+    still = shock_scenarios(np.zeros((1, N_ASSETS)), "still")
+    unvalued = stress_book(book, np.array([np.nan, 1.0, 1.0, 1.0]), still, POLICY, as_of=AS_OF)
     assert unvalued.states[0, 0] == MarginState.UNVALUED
 
 
@@ -118,6 +122,24 @@ def test_named_scenarios() -> None:
         assert scenario.first < scenario.last
         assert all(-1.0 < shock < 5.0 for shock in scenario.shocks.values())
         assert scenario.source
+
+
+def test_a_named_scenario_for_a_book() -> None:
+    """A symbol that the scenario lacks is declared, or its holders are unvalued."""
+    rally = next(s for s in historical_stress_scenarios() if s.name == "bubble_burst_day")
+    scenarios = rally.scenario_set(["BTC", "USDC", "TRX", "ETH"], {"USDC": 0.0, "ETH": 9.9})
+    assert scenarios.missing == (2,)
+    np.testing.assert_array_equal(
+        scenarios.returns[0, [0, 1, 3]], [rally.shocks["BTC"], 0.0, rally.shocks["ETH"]]
+    )
+    accounts = [
+        [Position(0, 0, collateral_base=140), Position(1, 0, debt_base=100)],
+        [Position(2, 0, collateral_base=140), Position(1, 0, debt_base=100)],
+    ]
+    book = Book.from_rows([FACTORS.row(account) for account in accounts], N_ASSETS)
+    result = stress_book(book, np.ones(N_ASSETS), scenarios, POLICY, as_of=AS_OF)
+    assert result.states[0, book.rows_of([0, 1])].tolist() == [MarginState.LIQUIDATION, MarginState.UNVALUED]
+    assert result.basis.history_last == "2018-01-16"
 
 
 def test_a_cascade_by_hand() -> None:
