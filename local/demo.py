@@ -12,6 +12,8 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -27,7 +29,7 @@ from local.platform import PlatformOptions, state_folder
 from local.prerequisites import PrerequisiteError
 from local.scenario import Scenario, ScenarioError, load_scenario
 from local.session import Session, running_session
-from local.smoke import latency_table, parse, subscribe
+from local.smoke import latency_table, story_parser, subscribe
 from local.supervisor import PartDiedError
 from shared.domain.margin import State
 from shared.errors import FusionError
@@ -174,6 +176,10 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         subscriber = subscribe(session)
         try:
             _play(session, scenario, page)
+            if arguments.picture is not None:
+                _take_picture(page, arguments.picture)
+                return
+            _stay(session, page)
         finally:
             subscriber.stop()
 
@@ -183,10 +189,19 @@ def _play(session: Session, scenario: Scenario, page: Page) -> None:
         page.story_line = f"step {number} of {len(scenario.steps)}"
         session.story.play(step)
         _show_for(step.pause_s, session, page)
+
+
+def _stay(session: Session, page: Page) -> None:
     page.story_line = "the story is over, the market goes on"
     while True:
         session.story.breathe()
         _show_for(_BREATHE_EVERY_S, session, page)
+
+
+def _take_picture(page: Page, path: Path) -> None:
+    camera = Console(record=True, width=132, file=StringIO(), force_terminal=True)
+    camera.print(page)
+    camera.save_svg(str(path), title="make demo")
 
 
 def _show_for(seconds: float, session: Session, page: Page) -> None:
@@ -212,7 +227,11 @@ def main() -> int:
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(parse("Play a story on a page of the terminal."), console)
+        parser = story_parser("Play a story on a page of the terminal.")
+        parser.add_argument(
+            "--picture", type=Path, help="save the page as SVG when the story is over, and end"
+        )
+        run(parser.parse_args(), console)
     except KeyboardInterrupt:
         console.print("Stopped; no process is left.")
         return 0

@@ -193,16 +193,20 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if found else 0
 
 
-def parse(description: str, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def story_parser(description: str) -> argparse.ArgumentParser:
     """The options that the demo and the smoke test share."""
+
+    def at_least_two(text: str) -> int:
+        count = int(text)
+        if count < 2:
+            raise argparse.ArgumentTypeError("ACCOUNTS must be at least 2")
+        return count
+
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--accounts", type=int, default=250)
+    parser.add_argument("--accounts", type=at_least_two, default=250)
     parser.add_argument("--scenario", default="crash")
     parser.add_argument("--seed", type=int, default=1)
-    parsed = parser.parse_args(arguments)
-    if parsed.accounts < 2:
-        parser.error("ACCOUNTS must be at least 2")
-    return parsed
+    return parser
 
 
 def main() -> int:
@@ -210,7 +214,7 @@ def main() -> int:
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return run(parse("Play a story and assert it."), console)
+        return run(story_parser("Play a story and assert it.").parse_args(), console)
     except KeyboardInterrupt:
         console.print("stopped")
         return 130
