@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import pytest
 
 from local.emulators import EmulatorHosts, running_emulators
 from local.provision import provision_messaging, provision_warehouse
-from shared.config import Settings, load
+from shared.config import SPECS, Settings, load
 from shared.manifest import load_manifest
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,14 @@ class Project:
         path.write_text(json.dumps(network))
         self.setenv(NETWORK_FILE=str(path))
         return path
+
+    def network_bytes(self) -> bytes:
+        """The network description as the process reads it."""
+        return Path(os.environ["NETWORK_FILE"]).read_bytes()
+
+    def environment(self) -> dict[str, str]:
+        """The settings of a process in this project, as they are now."""
+        return {name: os.environ[name] for name in SPECS if name in os.environ}
 
     def settings(self, *names: str, uses: tuple[str, ...] = ("firestore", "pubsub")) -> Settings:
         """Validated settings, as a function of this project has them."""
@@ -107,9 +116,7 @@ def network_document(**feeds: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def project(
-    emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Project:
+def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Project:
     """A fresh project with every topic and pull subscription of the manifest."""
     fresh = Project(f"test-{uuid.uuid4().hex[:12]}", emulators, monkeypatch, tmp_path)
     fresh.setenv(

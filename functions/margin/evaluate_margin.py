@@ -107,10 +107,11 @@ def _advance_to(event: PriceTick, book: WarmBook, context: Context, applied: lis
             traceparent=context.traceparent,
         )
         applied += commits
+        commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
         if book.prices_stopped:
-            applied.append(_announce_prices(book, tick, stopped=False, context=context))
-            book.prices_stopped = False
-        book.advance(tick)
+            _announce_prices(commit, book, tick, stopped=False, context=context)
+        book.advance(tick, commit)
+        applied.append(commit)
 
 
 def _announcer(book: WarmBook, prices: MarkPrices) -> Announce:
@@ -256,8 +257,10 @@ def _sweep(book: WarmBook, context: Context) -> None:
             )
             applied += commits
         if context.as_of - tick.as_of > _tick_max_age(context) and not book.prices_stopped:
-            applied.append(_announce_prices(book, tick, stopped=True, context=context))
-            book.prices_stopped = True
+            commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
+            _announce_prices(commit, book, tick, stopped=True, context=context)
+            book.stop_prices(commit)
+            applied.append(commit)
         readings = list(book.book.read_all(prices))
     _publish(applied, context)
     _publish_samples(readings, tick, context)
@@ -280,11 +283,12 @@ def prices_at(tick: PriceTick, as_of: datetime, tick_max_age: timedelta) -> dict
     }
 
 
-def _announce_prices(book: WarmBook, tick: PriceTick, *, stopped: bool, context: Context) -> database.Commit:
+def _announce_prices(
+    commit: database.Commit, book: WarmBook, tick: PriceTick, *, stopped: bool, context: Context
+) -> None:
     kind = OperationsAlertKind.PRICES_STOPPED if stopped else OperationsAlertKind.PRICES_RESUMED
-    last = book.tick.sequence if book.tick is not None else 0
     alert = OperationsAlert(
-        event_id=f"{kind}:{last}",
+        event_id=f"{kind}:{book.progress}",
         kind=kind,
         subject="prices",
         severity=Severity.CRITICAL if stopped else Severity.INFO,
@@ -296,10 +300,7 @@ def _announce_prices(book: WarmBook, tick: PriceTick, *, stopped: bool, context:
         details={"tick": str(tick.sequence), "accounts": str(len(book.book))},
         as_of=context.as_of,
     )
-    commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
     commit.announce(topics.OPERATIONS_ALERTS, alert, ordering_key=alert.subject)
-    commit.apply()
-    return commit
 
 
 def _publish(commits: list[database.Commit], context: Context) -> None:

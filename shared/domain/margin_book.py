@@ -6,7 +6,7 @@ be recorded. It is the one margin model of ``evaluate_margin`` and of the gatewa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -46,20 +46,21 @@ class Reading:
 
 
 class MarginBook:
-    """The accounts of a book. Not safe for concurrent use; deterministic."""
+    """The accounts of a book. Not safe for concurrent use; deterministic.
+
+    Positions in assets that the network description does not list share one more asset, which never has a
+    mark: their holders are unvalued, and nobody else is touched.
+    """
 
     def __init__(self, network: Network) -> None:
         self.assets = tuple(sorted(network.assets))
         self._index = {asset: index for index, asset in enumerate(self.assets)}
-        self._evaluator = BookEvaluator(
-            FactorTable(
-                [
-                    AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
-                    for asset in self.assets
-                ]
-            ),
-            network.margin_policy,
-        )
+        self._unlisted = len(self.assets)
+        factors = [
+            AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
+            for asset in self.assets
+        ]
+        self._evaluator = BookEvaluator(FactorTable([*factors, AssetFactors()]), network.margin_policy)
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
         self._versions: dict[str, int] = {}
@@ -81,11 +82,7 @@ class MarginBook:
         return self._records.get(account_id)
 
     def replace_positions(self, account: Account) -> bool:
-        """Give an account its positions, unless those in the book are as new; whether it did.
-
-        Raises:
-            KeyError: a position is in an asset that the network description does not list.
-        """
+        """Give an account its positions, unless those in the book are as new; whether it did."""
         if account.version <= self.version(account.account_id):
             return False
         number = self._numbers.get(account.account_id)
@@ -97,7 +94,7 @@ class MarginBook:
             number,
             [
                 Position(
-                    self._index[position.asset],
+                    self._index.get(position.asset, self._unlisted),
                     position.decimals,
                     position.collateral_base,
                     position.debt_base,
@@ -150,8 +147,14 @@ class MarginBook:
         self._evaluator.set_state(self._numbers[account_id], state, is_valued=is_valued)
 
     def marks(self, prices: MarkPrices) -> Marks:
-        """Prices in the order of :attr:`assets`."""
-        return Marks.from_decimals([prices.get(asset) for asset in self.assets])
+        """Prices in the order of :attr:`assets`, and none for what is not listed."""
+        return Marks.from_decimals([*(prices.get(asset) for asset in self.assets), None])
+
+    def _asset_names(self, account_id: str, indexes: Iterable[int]) -> tuple[str, ...]:
+        unmarked = set(indexes)
+        return tuple(
+            asset for asset in self._held[account_id] if self._index.get(asset, self._unlisted) in unmarked
+        )
 
     def decide(self, prices: MarkPrices, *, tick_sequence: int, as_of: datetime) -> list[Decision]:
         """Evaluate the book at a tick's prices: what changed, in order of account.
@@ -199,7 +202,7 @@ class MarginBook:
                     replace(
                         record,
                         state=State.UNVALUED,
-                        unvalued_assets=tuple(self.assets[asset] for asset in assets),
+                        unvalued_assets=self._asset_names(account_id, assets),
                         valuation=None,
                     ),
                     record.valued_state,
@@ -286,7 +289,7 @@ class MarginBook:
             raise KeyError(account_id)
         margin = self._evaluator.evaluate(self._numbers[account_id], self.marks(prices))
         if margin.unvalued_assets:
-            names = tuple(self.assets[asset] for asset in margin.unvalued_assets)
+            names = self._asset_names(account_id, margin.unvalued_assets)
             return Reading(account_id, State.UNVALUED, names, None)
         return Reading(
             account_id,
@@ -305,7 +308,7 @@ class MarginBook:
                 continue
             account_id = self._names[int(number)]
             if valuation.unvalued[row]:
-                missing = tuple(self.assets[asset] for asset in book.unvalued_assets(row, marks.values))
+                missing = self._asset_names(account_id, book.unvalued_assets(row, marks.values))
                 yield Reading(account_id, State.UNVALUED, missing, None)
                 continue
             code = self._evaluator.state(int(number))

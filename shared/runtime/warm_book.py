@@ -3,21 +3,22 @@
 It is loaded once and then catches up by reading only what was written since. What is recorded is decided on
 the documents as they were read: a commit that finds one changed is given up, the accounts in question are
 read again, and the decision is made anew. Firestore operations per tick therefore follow what changed:
-one read of the progress, one query that returns the accounts written since the last look, one write of the
-progress, and three writes per transition.
+one read of the progress, a query for the accounts and one for the states written since the last look, one
+write of the progress, and three writes per transition.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from shared.config import Settings
+from shared.domain.margin import MarginRecord
 from shared.domain.margin_book import Decision, MarginBook, MarkPrices
 from shared.domain.marks import MarkStatus
 from shared.domain.network import Network
@@ -28,7 +29,7 @@ from shared.runtime.context import load_network
 from shared.stores import accounts, database, margin_progress, margin_states, ticks
 
 OVERLAP = timedelta(seconds=10)
-"""How far before the last write seen the next look begins: commits become visible out of order by less."""
+"""How far before the last look the next one begins: a write is seen less than this after its stamp."""
 
 _DECISIONS_PER_COMMIT = database.MAX_WRITES // 3
 _ROUNDS = 8
@@ -53,19 +54,23 @@ class WarmBook:
         self.book = MarginBook(self.network)
         self.tick: PriceTick | None = None
         self.prices: MarkPrices = {}
-        self.prices_stopped = False
         self._swept_at: datetime | None = None
         self._loaded = False
         self._read_at: dict[str, Any] = {}
         self._progress: int = 0
+        self._prices_stopped = False
         self._progress_read_at: Any = None
-        self._accounts_seen: datetime | None = None
-        self._records_seen: datetime | None = None
+        self._looked_at: datetime | None = None
 
     @property
     def progress(self) -> int:
         """The sequence of the last tick that the book was evaluated at; 0 before the first."""
         return self._progress
+
+    @property
+    def prices_stopped(self) -> bool:
+        """Whether operators know that ticks have stopped, and not yet that they come again."""
+        return self._prices_stopped
 
     def latest(self, moment: datetime) -> datetime:
         """The later of ``moment`` and every moment asked about before: ages of marks never go back."""
@@ -80,48 +85,58 @@ class WarmBook:
         """
         try:
             if not self._loaded:
-                self._load()
-                return
-            known = self._progress
-            self._read_progress()
+                self._reset()
+            known, since = self._progress, self._looked_at
+            looked_at = self._read_progress()
+            self._take_accounts_and_records(None if since is None else since - OVERLAP)
             if self._progress != known:
-                # Another instance evaluated ticks: what it recorded is not in this book.
-                self._take_records(self._records_seen)
                 self._take_tick()
-            self.take(self._changed_accounts())
+            self._looked_at = looked_at
         except RetryableError:
             self._reset()
             raise
+        if not self._loaded:
+            self._loaded = True
+            _log.info("book loaded", extra={"accounts": len(self.book), "tick": self._progress})
 
-    def _load(self) -> None:
-        self._reset()
-        self._read_progress()
-        self._take_records(None)
-        self.take(self._changed_accounts())
-        self._take_tick()
-        self._loaded = True
-        _log.info("book loaded", extra={"accounts": len(self.book), "tick": self._progress})
+    def _read_progress(self) -> datetime:
+        found = margin_progress.read(self._client)
+        self._progress, self._prices_stopped = found.tick_sequence, found.prices_stopped
+        self._progress_read_at = found.read_at
+        return found.seen_at
 
-    def _read_progress(self) -> None:
-        found = margin_progress.find(self._client)
-        self._progress, self._progress_read_at = found if found is not None else (0, None)
+    def _take_accounts_and_records(self, since: datetime | None) -> None:
+        self.take(account for account, _ in accounts.list_updated_since(self._client, since))
+        self._take_records(
+            {
+                record.account_id: (record, read_at)
+                for record, read_at, _ in margin_states.list_updated_since(self._client, since)
+            }
+        )
 
-    def _take_records(self, since: datetime | None) -> None:
-        found = margin_states.list_updated_since(self._client, _overlapped(since))
-        for record, read_at, updated_at in found:
+    def _take_records(self, found: Mapping[str, tuple[MarginRecord, Any]]) -> None:
+        """Take over what another instance, or an earlier process, recorded.
+
+        Where it decided on newer positions than the book has, these are read too: a record never goes back.
+        """
+        news = {
+            account_id: (record, read_at)
+            for account_id, (record, read_at) in found.items()
+            if self._read_at.get(account_id) != read_at
+        }
+        for record, read_at in news.values():
             self.book.set_record(record)
             self._read_at[record.account_id] = read_at
-            self._records_seen = updated_at
+        behind = [
+            record.account_id
+            for record, _ in news.values()
+            if record.position_version > self.book.version(record.account_id)
+        ]
+        self.take(accounts.find_many(self._client, behind).values())
 
     def _take_tick(self) -> None:
         for tick in ticks.list_between(self._client, self._progress - 1, self._progress + 1):
             self.tick, self.prices = tick, usable_prices(tick)
-
-    def _changed_accounts(self) -> list[Account]:
-        changed = accounts.list_updated_since(self._client, _overlapped(self._accounts_seen))
-        if changed:
-            self._accounts_seen = changed[-1][1]
-        return [account for account, _ in changed]
 
     def take(self, changed: Iterable[Account]) -> None:
         """Give the book accounts' newer positions; older ones are ignored."""
@@ -192,37 +207,45 @@ class WarmBook:
     def _restore(self, account_ids: Iterable[str]) -> None:
         """Bring the book back to what is recorded of some accounts."""
         wanted = list(account_ids)
+        for account_id in wanted:
+            # What the book holds of it was decided here and not recorded.
+            self._read_at.pop(account_id, None)
         try:
             found = margin_states.find_many(self._client, wanted)
+            self._take_records(found)
         except RetryableError:
             self._reset()
             raise
         for account_id in wanted:
-            if account_id in found:
-                record, self._read_at[account_id] = found[account_id]
-                self.book.set_record(record)
-            else:
-                self._read_at.pop(account_id, None)
+            if account_id not in found:
                 self.book.forget_record(account_id)
 
-    def advance(self, tick: PriceTick) -> None:
-        """Record that the book has been evaluated at a tick.
+    def advance(self, tick: PriceTick, commit: database.Commit) -> None:
+        """Record, together with ``commit``, that a tick has been evaluated, and so that ticks come.
 
         Raises:
             ConflictError: another instance recorded one meanwhile.
         """
-        commit = database.Commit(self._client)
+        self._record_progress(tick.sequence, commit, prices_stopped=False)
+        self.tick = tick
+
+    def stop_prices(self, commit: database.Commit) -> None:
+        """Record that operators know that ticks have stopped, together with ``commit``.
+
+        Raises:
+            ConflictError: another instance did, or evaluated a tick.
+        """
+        self._record_progress(self._progress, commit, prices_stopped=True)
+
+    def _record_progress(self, sequence: int, commit: database.Commit, *, prices_stopped: bool) -> None:
         index = commit.replace(
-            margin_progress.path(), {"tick_sequence": tick.sequence}, read_at=self._progress_read_at
+            margin_progress.path(),
+            margin_progress.encode(sequence, prices_stopped=prices_stopped),
+            read_at=self._progress_read_at,
         )
         commit.apply()
         self._progress_read_at = commit.update_time(index)
-        self._progress = tick.sequence
-        self.tick = tick
-
-
-def _overlapped(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment - OVERLAP
+        self._progress, self._prices_stopped = sequence, prices_stopped
 
 
 def usable_prices(tick: PriceTick) -> dict[str, Decimal | None]:

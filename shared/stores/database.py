@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -167,10 +168,20 @@ def find(client: firestore.Client, path: str) -> Document | None:
     Raises:
         RetryableError: Firestore could not be reached or was busy.
     """
+    return find_at(client, path)[0]
+
+
+def find_at(client: firestore.Client, path: str) -> tuple[Document | None, datetime]:
+    """One document, or None where it does not exist, and Firestore's time at which that was so.
+
+    Raises:
+        RetryableError: Firestore could not be reached or was busy.
+    """
     try:
-        return _document(client.document(path).get(retry=_RETRY, timeout=_TIMEOUT_S))
+        snapshot = client.document(path).get(retry=_RETRY, timeout=_TIMEOUT_S)
     except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a read of {path}: {error}") from error
+    return _document(snapshot), snapshot.read_time
 
 
 def find_all(client: firestore.Client, paths: Iterable[str]) -> dict[str, Document]:

@@ -46,7 +46,7 @@ class Caller:
 
     def _client(self, function: str) -> Any:
         if function not in self._clients:
-            app = functions_framework.create_app(target=function, source=str(ROOT / "main.py"))
+            app = functions_framework.create_app(target=function, source=str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
             # The framework hands the first function's kind to the next one through the environment.
             os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)
             os.environ.pop("FUNCTION_TARGET", None)

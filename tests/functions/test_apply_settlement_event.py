@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from google.cloud import firestore
 
+from shared.domain.positions import Account
 from shared.events import topics
 from shared.stores import accounts, escrows
 from tests.functions.conftest import Caller, Outage, Outbox, Tap
@@ -25,7 +26,7 @@ from tests.messages import (
 FUNCTION = "apply_settlement_event"
 
 
-def _account(store: firestore.Client, account_id: str) -> accounts.Account:
+def _account(store: firestore.Client, account_id: str) -> Account:
     return accounts.find_many(store, [account_id])[account_id]
 
 
