@@ -6,6 +6,8 @@ Stays up until Ctrl-C, which stops every process it started.
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import signal
 import sys
 import time
@@ -93,7 +95,7 @@ class Page:
         table.add_row("API key", self.session.api_key)
         table.add_row("Mailbox", urls.mailbox)
         table.add_row("Webhooks", urls.webhooks)
-        table.add_row("Logs", str(self.session.platform.options.state_folder))
+        table.add_row("Logs", os.path.relpath(self.session.platform.options.state_folder))
         return table
 
     def _marks(self) -> Table:
@@ -201,7 +203,9 @@ def _stay(session: Session, page: Page) -> None:
 def _take_picture(page: Page, path: Path) -> None:
     camera = Console(record=True, width=132, file=StringIO(), force_terminal=True)
     camera.print(page)
-    camera.save_svg(str(path), title="make demo")
+    # Without the fonts that Rich would load from the web.
+    picture = re.sub(r"@font-face \{.*?\}\s*", "", camera.export_svg(title="make demo"), flags=re.DOTALL)
+    path.write_text(picture)
 
 
 def _show_for(seconds: float, session: Session, page: Page) -> None:

@@ -136,7 +136,7 @@ def _halt(
         details={"chain_id": str(chain.chain_id), "confirmations": str(chain.confirmations)},
         as_of=clock.now(),
     )
-    commit.announce(topics.OPERATIONS_ALERTS, alert, ordering_key=alert.subject)
+    commit.announce(topics.OPERATIONS_ALERTS, alert)
     commit.apply()
     _log.error("finality violated, relay halted", extra={"chain": chain.name, "reason": reason})
     outbox.publish(client, publisher.connect(context.settings), commit.announced)

@@ -12,15 +12,14 @@ that was overtaken is read from ``price_ticks``.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
 from pydantic import TypeAdapter
 
+from shared.combining import Combiner
 from shared.domain.margin import RecordedValuation, Severity, concerns_client, severity
 from shared.domain.margin_book import Decision, MarkPrices, Reading
 from shared.domain.marks import MarkStatus
@@ -65,7 +64,7 @@ def evaluate_margin(event: PriceTick | PositionsChanged | MarginSweep, context: 
     if isinstance(event, PriceTick):
         _evaluate_tick(event, book, context)
     elif isinstance(event, PositionsChanged):
-        _positions_of(book).evaluate(event, context)
+        _positions_of(book).do((event, context))
     else:
         _sweep(book, context)
 
@@ -120,7 +119,7 @@ def _announcer(book: WarmBook, prices: MarkPrices) -> Announce:
             return
         transition = _transition(book, prices, decision)
         alerts.add(commit, transition)
-        commit.announce(topics.MARGIN_ALERTS, transition, ordering_key=transition.account_id)
+        commit.announce(topics.MARGIN_ALERTS, transition)
 
     return announce
 
@@ -154,41 +153,16 @@ def _valuation(valuation: RecordedValuation) -> Valuation:
     )
 
 
-class _PositionBatches:
-    """Position changes that arrive together are evaluated and recorded together.
-
-    Whoever gets the book's lock takes all that wait, so that a burst costs one commit per batch and not one
-    per message; each caller still returns only when its own message has been dealt with.
-    """
-
-    def __init__(self, book: WarmBook) -> None:
-        self._book = book
-        self._waiting: deque[tuple[PositionsChanged, Future[None]]] = deque()
-
-    def evaluate(self, event: PositionsChanged, context: Context) -> None:
-        done: Future[None] = Future()
-        self._waiting.append((event, done))
-        with self._book.lock:
-            while not done.done():
-                count = min(len(self._waiting), _POSITIONS_PER_BATCH)
-                self._take([self._waiting.popleft() for _ in range(count)], context)
-        done.result()
-
-    def _take(self, batch: list[tuple[PositionsChanged, Future[None]]], context: Context) -> None:
-        try:
-            commits = _evaluate_positions([event for event, _ in batch], self._book, context)
-            _publish(commits, context)
-        except Exception as error:  # noqa: BLE001 every caller raises it for its own message
-            for _, done in batch:
-                done.set_exception(error)
-        else:
-            for _, done in batch:
-                done.set_result(None)
-
-
 @lru_cache(maxsize=4)
-def _positions_of(book: WarmBook) -> _PositionBatches:
-    return _PositionBatches(book)
+def _positions_of(book: WarmBook) -> Combiner[tuple[PositionsChanged, Context], None]:
+    """Position changes that arrive together are evaluated, recorded and announced together."""
+
+    def evaluate(batch: Sequence[tuple[PositionsChanged, Context]]) -> list[None]:
+        context = batch[0][1]
+        _publish(_evaluate_positions([event for event, _ in batch], book, context), context)
+        return [None] * len(batch)
+
+    return Combiner(evaluate, limit=_POSITIONS_PER_BATCH, lock=book.lock)
 
 
 def _evaluate_positions(
@@ -300,7 +274,7 @@ def _announce_prices(
         details={"tick": str(tick.sequence), "accounts": str(len(book.book))},
         as_of=context.as_of,
     )
-    commit.announce(topics.OPERATIONS_ALERTS, alert, ordering_key=alert.subject)
+    commit.announce(topics.OPERATIONS_ALERTS, alert)
 
 
 def _publish(commits: list[database.Commit], context: Context) -> None:

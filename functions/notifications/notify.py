@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from shared.domain import notifications
 from shared.domain.notifications import Channel, DeliveryStatus, Notice
-from shared.errors import RetryableError, TerminalError
+from shared.errors import ConflictError, RetryableError, TerminalError
 from shared.events import topics
 from shared.events.deliveries import DeliveryChanged, delivery_event_id
 from shared.events.margin import MarginTransition
@@ -59,35 +59,42 @@ def notify(event: MarginTransition | OperationsAlert, context: Context) -> None:
             field="account_id",
         )
     sendings = _sendings(event, contact, context)
-    known = deliveries.find_many(client, sendings)
+    leased, known = _lease_due(event, contact, sendings, context)
+    concluded = {
+        delivery_id: _attempt(delivery, sendings[delivery_id])
+        for delivery_id, (delivery, _) in leased.items()
+    }
+    _conclude(concluded, leased, context)
+    unfinished = [
+        f"{delivery_id}: {delivery.error or 'being sent by another'}"
+        for delivery_id, delivery in {**known, **concluded}.items()
+        if delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.SENDING)
+    ]
+    if unfinished:
+        raise RetryableError("; ".join(unfinished))
+
+
+def _lease_due(
+    event: MarginTransition | OperationsAlert,
+    contact: contacts.Contact,
+    sendings: dict[str, _Sending],
+    context: Context,
+) -> tuple[dict[str, tuple[Delivery, Any]], dict[str, Delivery]]:
+    """The deliveries that this process may make now, and all that were known before.
+
+    Nearly every alert is new, so its deliveries are first leased as such, without a read.
+    """
+    try:
+        return _lease(event, contact, dict.fromkeys(sendings), context), {}
+    except ConflictError:
+        known = deliveries.find_many(database.connect(context.settings), sendings)
     due = {
         delivery_id: known.get(delivery_id)
         for delivery_id in sendings
         if delivery_id not in known or _is_due(known[delivery_id][0], clock.now())
     }
     leased = _lease(event, contact, due, context) if due else {}
-    concluded = {
-        delivery_id: _attempt(delivery, sendings[delivery_id])
-        for delivery_id, (delivery, _) in leased.items()
-    }
-    _conclude(concluded, leased, context)
-    waiting = [
-        delivery_id
-        for delivery_id in sendings
-        if (
-            concluded[delivery_id].status is DeliveryStatus.FAILED
-            if delivery_id in concluded
-            else known[delivery_id][0].status is DeliveryStatus.SENDING
-        )
-    ]
-    if waiting:
-        reasons = "; ".join(
-            f"{delivery_id}: {concluded[delivery_id].error}"
-            if delivery_id in concluded
-            else f"{delivery_id}: being sent"
-            for delivery_id in waiting
-        )
-        raise RetryableError(reasons)
+    return leased, {delivery_id: delivery for delivery_id, (delivery, _) in known.items()}
 
 
 def _is_due(delivery: Delivery, now: datetime) -> bool:
@@ -224,6 +231,6 @@ def _conclude(
             error=delivery.error,
             as_of=now,
         )
-        commit.announce(topics.DELIVERIES, changed, ordering_key=delivery_id)
+        commit.announce(topics.DELIVERIES, changed)
     commit.apply()
     outbox.publish(client, publisher.connect(context.settings), commit.announced)

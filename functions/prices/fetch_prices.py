@@ -57,7 +57,7 @@ def _begin(context: Context) -> Callable[[], bool]:
         ticks.add(commit, tick)
         commit.announce(topics.MARKET_PRICES, tick)
         for alert in changed_marks(latest, tick):
-            commit.announce(topics.OPERATIONS_ALERTS, alert, ordering_key=alert.subject)
+            commit.announce(topics.OPERATIONS_ALERTS, alert)
         commit.apply()
         latest = tick
         outbox.publish(client, publisher.connect(context.settings), commit.announced)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from google.cloud import firestore
 
+from shared.combining import Combiner
 from shared.errors import RetryableError
 from shared.messaging.publisher import OutboundMessage, Publisher
 from shared.stores import database
 
 COLLECTION = "outbox"
+
+_CALLERS_PER_PUBLICATION = 64
 
 _log = logging.getLogger(__name__)
 
@@ -21,12 +25,31 @@ def publish(client: firestore.Client, publisher: Publisher, announced: Mapping[s
     """Publish announcements and clear them from the outbox; returns how many were published.
 
     What Pub/Sub did not take stays in the outbox, and so does what was published but not cleared: the
-    sweep publishes it (again), with the same event id.
+    sweep publishes it (again), with the same event id. Invocations that publish at the same time share
+    their requests.
     """
     if not announced:
         return 0
-    outcomes = publisher.publish(list(announced.values()))
-    published = [key for key, error in zip(announced, outcomes, strict=True) if error is None]
+    return _publications(client, publisher).do(announced)
+
+
+@lru_cache(maxsize=16)
+def _publications(
+    client: firestore.Client, publisher: Publisher
+) -> Combiner[Mapping[str, OutboundMessage], int]:
+    def publish_all(batch: Sequence[Mapping[str, OutboundMessage]]) -> list[int]:
+        messages = {key: message for announced in batch for key, message in announced.items()}
+        published = _publish(client, publisher, messages)
+        return [len(published.intersection(announced)) for announced in batch]
+
+    return Combiner(publish_all, limit=_CALLERS_PER_PUBLICATION)
+
+
+def _publish(
+    client: firestore.Client, publisher: Publisher, messages: Mapping[str, OutboundMessage]
+) -> set[str]:
+    outcomes = publisher.publish(list(messages.values()))
+    published = {key for key, error in zip(messages, outcomes, strict=True) if error is None}
     failed = [error for error in outcomes if error is not None]
     if failed:
         _log.warning(
@@ -37,7 +60,7 @@ def publish(client: firestore.Client, publisher: Publisher, announced: Mapping[s
         database.delete_all(client, (f"{COLLECTION}/{key}" for key in published))
     except RetryableError as error:
         _log.warning("published announcements stay in the outbox", extra={"error": repr(error)})
-    return len(published)
+    return published
 
 
 def list_before(client: firestore.Client, moment: datetime, *, limit: int) -> dict[str, OutboundMessage]:
