@@ -77,14 +77,10 @@ def test_float32_is_within_its_bound(seed: int) -> None:
     assert np.all(np.abs(fast.es_usd - exact.es_usd) <= bound)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    level=st.sampled_from(LEVELS),
-    weighted=st.booleans(),
-    tied=st.booleans(),
-    sparse=st.booleans(),
-)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("weighted", "tied"), [(False, False), (False, True), (True, False), (True, True)])
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), sparse=st.booleans())
 def test_components_add_up(seed: int, level: float, weighted: bool, tied: bool, sparse: bool) -> None:
     exposures, marks = book(seed, 150, 6, 0.7), scenarios(seed, 500, 6, weighted=weighted, tied=tied)
     held = csr_array(exposures) if sparse else exposures
@@ -92,6 +88,9 @@ def test_components_add_up(seed: int, level: float, weighted: bool, tied: bool, 
     parts = measure_components(held, marks, level, as_of=AS_OF)
     np.testing.assert_allclose(parts.component_var_usd.sum(axis=1), total.var_usd[0], rtol=1e-9, atol=1e-7)
     np.testing.assert_allclose(parts.component_es_usd.sum(axis=1), total.es_usd[0], rtol=1e-9, atol=1e-7)
+    np.testing.assert_allclose(
+        [parts.var_usd, parts.es_usd], [total.var_usd[0], total.es_usd[0]], rtol=1e-9, atol=1e-7
+    )
     assert not parts.component_es_usd[exposures == 0.0].any()
 
 

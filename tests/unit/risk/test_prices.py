@@ -69,6 +69,17 @@ def test_no_price_where_it_cannot_be_reached() -> None:
     assert np.isnan(liquidation_prices(covered, np.array([2.0, np.nan, 2.0, 2.0]), POLICY).price).all()
 
 
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), threshold=st.sampled_from([0.0, 0.15, 0.3, 0.5]))
+def test_no_mark_of_the_only_asset_changes_health(seed: int, threshold: float) -> None:
+    """One asset on both sides: health does not depend on its mark, and rounding must not invent a price
+    near zero."""
+    rng = np.random.default_rng(seed)
+    held, owed = (int(x) for x in rng.integers(1, 10**18, 2))
+    row = FACTORS.row([Position(0, 18, collateral_base=held), Position(0, 18, debt_base=owed)])
+    assert np.isnan(trigger_prices(row, rng.uniform(0.001, 1e5, N_ASSETS), threshold).price).all()
+
+
 def test_a_breached_account_is_told_where_it_recovers() -> None:
     row = FACTORS.row([Position(0, 0, collateral_base=1), Position(1, 0, debt_base=100)])
     triggers = liquidation_prices(row, np.array([110.0, 1.0, 1.0, 1.0]), POLICY)

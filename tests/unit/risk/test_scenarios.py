@@ -158,3 +158,29 @@ def test_shocks_cannot_go_below_zero() -> None:
     assert shock_scenarios([[-1.0, 0.5]], "x").n_scenarios == 1
     with pytest.raises(ValueError, match="shocks"):
         shock_scenarios([[-1.1, 0.5]], "x")
+
+
+def test_each_return_is_scaled_by_the_volatility_known_before_it() -> None:
+    joined = join_histories(random_histories(4, 2, 61), 2, 60)
+    volatility = ewma_volatility(joined.returns, 0.94)
+    scenarios = filtered_scenarios(joined, horizon_days=10)
+    for t in (0, 17, 59):
+        expected = joined.returns[t] * volatility[60] / volatility[t] * np.sqrt(10)
+        np.testing.assert_allclose(scenarios.returns[t], np.maximum(-1.0, expected), rtol=1e-12)
+
+
+def test_the_latest_returns_are_taken() -> None:
+    joined = join_histories({0: history([1.0, 2.0, 3.0, 4.5, 9.0])}, 1, 2)
+    np.testing.assert_allclose(joined.returns[:, 0], [0.5, 1.0])
+    assert joined.dates[-1] == START + 4
+
+
+def test_a_set_cannot_be_changed_behind_its_id() -> None:
+    returns = np.zeros((5, 1))
+    scenarios = shock_scenarios(returns, "x")
+    before = scenarios.id
+    returns[0] = 0.5
+    assert not scenarios.returns.any()
+    with pytest.raises(ValueError, match="read-only"):
+        scenarios.returns[0] = 0.5
+    assert scenarios.id == before

@@ -58,6 +58,8 @@ def test_five_of_five_hundred() -> None:
     """(1 − 0.99)·500 is 5.000000000000004 in binary, whose ceiling would be the 6th worst."""
     assert ceil((1 - 0.99) * 500) == 6
     assert tail_of(0.99, 500).order == 5
+    assert ceil(0.07 * 100) == 8
+    assert tail_of(0.93, 100).order == 7
 
 
 @pytest.mark.parametrize(
