@@ -18,6 +18,7 @@ LIBRARIES: dict[str, set[str]] = {
     "shared.risk": {"numpy", "scipy"},
     "shared.domain": {"numpy"},
     "shared.errors": set(),
+    "shared.combining": set(),
     "shared.config": set(),
     "shared.events": {"pydantic"},
     "shared.messaging": {"google.cloud.pubsub_v1", "google.api_core", "google.protobuf"},
