@@ -334,11 +334,7 @@ class Book:
         asset unvalued.
         """
         prices = self._checked(marks)
-        collateral = self._collateral.dot(prices)
-        debt = self._debt.dot(prices)
-        if self._new_collateral.n_rows:
-            collateral = np.concatenate([collateral, self._new_collateral.dot(prices)])
-            debt = np.concatenate([debt, self._new_debt.dot(prices)])
+        collateral, debt = self.dot(prices)
         if self._n_abandoned:
             abandoned = self.accounts == ABSENT
             collateral[abandoned] = 0.0
@@ -365,10 +361,11 @@ class Book:
     def dot(self, prices: Float64Array) -> tuple[Float64Array, Float64Array]:
         """(Σ collateral weight · price, Σ debt weight · price) of every row for any per-asset vector:
         float64[n_rows]."""
-        parts = [(self._collateral.dot(prices), self._debt.dot(prices))]
+        collateral, debt = self._collateral.dot(prices), self._debt.dot(prices)
         if self._new_collateral.n_rows:
-            parts.append((self._new_collateral.dot(prices), self._new_debt.dot(prices)))
-        return np.concatenate([c for c, _ in parts]), np.concatenate([d for _, d in parts])
+            collateral = np.concatenate([collateral, self._new_collateral.dot(prices)])
+            debt = np.concatenate([debt, self._new_debt.dot(prices)])
+        return collateral, debt
 
     def take(self, rows: Int64Array) -> tuple[RaggedMatrix, RaggedMatrix]:
         """The (collateral, debt) weights of some rows, in the given order."""

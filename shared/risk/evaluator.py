@@ -31,6 +31,7 @@ from shared.risk.policy import MarginPolicy
 from shared.risk.positions import FactorTable, Float64Array, Int8Array, Int64Array, Position, valid_marks
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
+_CHUNK: Final = 16_384
 _REBASE_AFTER_SHARE: Final = 0.5
 """Rows looked at since the base, as a share of the book, after which a new full pass is cheaper than going
 on."""
@@ -284,11 +285,15 @@ class BookEvaluator:
 
     def _screen_all(self, valuation: Valuation) -> Int64Array:
         low, up = stay_bounds(self.policy)
-        states = self._states[: self.book.n_rows] + 1
         slack = 4.0 * error_bound(self.book.max_terms)
-        leaves = leaves_interval(valuation.collateral_usd, valuation.debt_usd, low[states], up[states], slack)
-        # Weights may have changed under a recorded NO_DEBT, whose interval has no bounds to leave.
-        leaves |= (states == MarginState.NO_DEBT + 1) != (valuation.debt_usd == 0.0)
+        leaves = np.empty(self.book.n_rows, dtype=bool)
+        for start in range(0, leaves.size, _CHUNK):
+            chunk = slice(start, min(start + _CHUNK, leaves.size))
+            collateral, debt = valuation.collateral_usd[chunk], valuation.debt_usd[chunk]
+            index = self._states[chunk] + 1
+            leaves[chunk] = leaves_interval(collateral, debt, low[index], up[index], slack)
+            # Weights may have changed under a recorded NO_DEBT, whose interval has no bounds to leave.
+            leaves[chunk] |= (index == MarginState.NO_DEBT + 1) != (debt == 0.0)
         return np.flatnonzero(leaves & (self.book.accounts != ABSENT))
 
     def _decide(self, rows: Int64Array, values: Valuation, marks: Marks) -> tuple[Int8Array, int]:

@@ -28,6 +28,7 @@ from shared.risk.policy import MarginPolicy
 from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, valid_marks
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
+_CHUNK: Final = 16_384
 _ALWAYS: Final = -1.0
 """The radius of a row that is looked at on every tick."""
 _ROUNDING: Final = 1e-9
@@ -45,8 +46,8 @@ class IndexTuning:
     """
 
     whole_watch_rows: int = 4096
-    min_watch_share: float = 0.02
-    max_watch_share: float = 0.08
+    min_watch_share: float = 0.01
+    max_watch_share: float = 0.05
     separate_from_rows: int = 256
     max_outliers: int = 3
 
@@ -97,9 +98,15 @@ class SafeRadiusIndex:
         self._base[usable] = prices[usable]
         collateral, debt = self.book.dot(self._base)
         collateral_move, debt_move = self.book.dot(self._base * self._scale)
-        radius = self._radii(collateral, debt, collateral_move, debt_move, states)
-        # Weights changed while it was unvalued: whether it has debt is not what its state says.
         contradicts = (states == MarginState.NO_DEBT) != (debt == 0.0)
+        radius = np.empty(states.size)
+        # In chunks that stay in cache: the dozen passes over a large book would else be bound by memory.
+        for start in range(0, states.size, _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            radius[chunk] = self._radii(
+                collateral[chunk], debt[chunk], collateral_move[chunk], debt_move[chunk], states[chunk]
+            )
+        # Weights changed while it was unvalued: whether it has debt is not what its state says.
         radius[contradicts] = _ALWAYS
         radius[self.book.accounts == ABSENT] = np.inf
         watched = self._choose_watched(radius)
