@@ -292,12 +292,15 @@ def test_a_removed_account_is_gone() -> None:
         book.read("0xaa", FAIR)
 
 
-def test_an_unknown_asset_is_refused_and_changes_nothing() -> None:
-    book = _book(ETH=(130, 0))
-    with pytest.raises(KeyError):
-        book.replace_positions(_account("0xaa", 2, {"DAI": (1, 0)}))
-    assert book.version("0xaa") == 1
-    assert book.held_assets("0xaa") == ("ETH",)
-    assert list(book.read_all(FAIR)) == []
-    _decide(book, FAIR, 1)
-    assert [type(reading) for reading in book.read_all(FAIR)] == [Reading]
+def test_an_unlisted_asset_unvalues_its_holders_and_nobody_else() -> None:
+    book = _book(ETH=(200, 0), USDC=(0, 100))
+    book.replace_positions(_account("0xbb", 1, {"DAI": (1, 0), "ETH": (200, 0), "ZRX": (0, 5)}))
+    marks = {**FAIR, "DAI": Decimal(1), "ZRX": Decimal(1)}
+    valued, unvalued = _decide(book, marks, 1)
+    assert (valued.record.state, valued.is_transition) == (State.HEALTHY, True)
+    assert (unvalued.record.state, unvalued.is_transition) == (State.UNVALUED, False)
+    assert unvalued.record.unvalued_assets == ("DAI", "ZRX")
+    assert book.read("0xbb", marks) == Reading("0xbb", State.UNVALUED, ("DAI", "ZRX"), None)
+    book.replace_positions(_account("0xbb", 2, {"ETH": (200, 0), "DAI": (0, 0)}))
+    (back,) = _decide(book, marks, 2)
+    assert (back.record.account_id, back.record.state) == ("0xbb", State.NO_DEBT)
