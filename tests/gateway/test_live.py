@@ -15,7 +15,8 @@ from tests.gateway.conftest import Server, World, address, eventually, running
 
 HEALTH = """
 subscription($ids: [ID!]!) { marginHealth(accountIds: $ids) { kind sequence accounts {
-  accountId state unvaluedAssets valuedState collateralUsd healthPct tickSequence positionVersion transitions } } }
+  accountId state unvaluedAssets valuedState collateralUsd healthPct tickSequence positionVersion
+  transitions } } }
 """
 MARKS = "subscription { marks { kind sequence current marks { asset status price } } }"
 ONE = {"ids": [address(1)]}

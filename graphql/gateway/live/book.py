@@ -7,12 +7,11 @@ subscriber comes. (A Firestore listener per account would say the same later, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-
-import numpy as np
 
 from gateway.margin.types import Margin
 from gateway.marks.types import is_current, is_fresh
@@ -25,7 +24,10 @@ from shared.events.prices import PriceTick
 from shared.risk.evaluator import BookEvaluator, Marks
 from shared.risk.margin import health_pct
 from shared.risk.positions import AssetFactors, FactorTable, Position
-from shared.risk.states import NEVER_EVALUATED
+from shared.risk.states import MarginState
+
+# By the risk core's code; an account that has never been evaluated has none.
+_STATES = {int(code): state_of(code) for code in MarginState if code is not MarginState.UNVALUED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class LiveBook:
         self, account: _Account, unvalued: bool, collateral: float, debt: float, pct: float
     ) -> Margin:
         recorded = self._evaluator.state(account.number)
-        valued_state = None if recorded == NEVER_EVALUATED else state_of(recorded)
+        valued_state = _STATES.get(recorded)
         missing: list[str] = []
         if unvalued or self.tick is None:
             missing = [asset for asset in account.assets if not self._is_usable(asset)]
@@ -231,7 +233,7 @@ class LiveBook:
             valued_state=valued_state,
             collateral_usd=usd(collateral) if is_valued else None,
             debt_usd=usd(debt) if is_valued else None,
-            health_pct=pct if is_valued and np.isfinite(pct) else None,
+            health_pct=pct if is_valued and math.isfinite(pct) else None,
             tick_sequence=self.tick.sequence if self.tick else None,
             position_version=account.version,
             transitions=account.transitions,

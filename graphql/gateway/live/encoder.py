@@ -13,7 +13,6 @@ however many subscribers read it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -109,39 +108,31 @@ class _Typed:
 def _encoder(typed: _Typed, selection: Selection | None) -> Encode:
     type_ = typed.type
     if isinstance(type_, GraphQLNonNull):
-        return _nullless(_encoder(_Typed(type_.of_type), selection))
+        return _present_encoder(type_.of_type, selection)
+    encode = _present_encoder(type_, selection)
+    return lambda value: "null" if value is None else encode(value)
+
+
+def _present_encoder(type_: GraphQLOutputType, selection: Selection | None) -> Encode:
+    """The encoder of values that are not null; it raises for null, which the type forbids."""
     if isinstance(type_, GraphQLList):
-        return _list_encoder(_encoder(_Typed(type_.of_type), selection))
+        encode_item = _encoder(_Typed(type_.of_type), selection)
+        return lambda values: "[" + ",".join([encode_item(value) for value in values]) + "]"
     if isinstance(type_, GraphQLObjectType):
         assert selection is not None
         return _object_encoder(type_, selection)
     if isinstance(type_, GraphQLEnumType):
-        return _enum_encoder(type_)
+        # Every enum of ours is a StrEnum: its members are found by their values.
+        return {value.value: _text(name) for name, value in type_.values.items()}.__getitem__
     if isinstance(type_, GraphQLScalarType):
         return _scalar_encoder(type_)
     raise NotPlainError(f"{type_} is an abstract type")
 
 
-def _nullless(encode: Encode) -> Encode:
-    # Nullability is the schema's promise; what breaks it must not become a null that the type forbids.
-    def encode_present(value: Any) -> str:
-        if value is None:
-            raise ValueError("a field that cannot be null has no value")
-        return encode(value)
-
-    return encode_present
-
-
-def _list_encoder(encode: Encode) -> Encode:
-    def encode_list(values: Any) -> str:
-        return "null" if values is None else "[" + ",".join(map(encode, values)) + "]"
-
-    return encode_list
-
-
 def _object_encoder(type_: GraphQLObjectType, selection: Selection) -> Encode:
     parts: list[str] = []
-    fields: list[tuple[Callable[[Any], Any], Encode]] = []
+    names: list[str] = []
+    encoders: list[Encode] = []
     literal = "{"
     for position, (response_key, name, below) in enumerate(selection):
         literal += ("," if position else "") + _text(response_key) + ":"
@@ -150,17 +141,17 @@ def _object_encoder(type_: GraphQLObjectType, selection: Selection) -> Encode:
             continue
         parts.append(literal.replace("%", "%%"))
         literal = ""
-        fields.append((_getter(type_, name), _encoder(_Typed(type_.fields[name].type), below)))
+        names.append(_attribute(type_, name))
+        encoders.append(_encoder(_Typed(type_.fields[name].type), below))
     template = "%s".join([*parts, (literal + "}").replace("%", "%%")])
+    # attrgetter gives a tuple only for several names.
+    get = attrgetter(*names, "__class__") if names else lambda _value: ()
 
     def encode_object(value: Any) -> str:
-        if value is None:
-            return "null"
-        return template % tuple([encode(get(value)) for get, encode in fields])
+        # The class is one value more than there are encoders.
+        return template % tuple([encode(part) for encode, part in zip(encoders, get(value), strict=False)])
 
     def encode_once(value: Any) -> str:
-        if value is None:
-            return "null"
         memo: dict[Any, str] = value.encoded
         text = memo.get(encode_once)
         if text is None:
@@ -171,39 +162,55 @@ def _object_encoder(type_: GraphQLObjectType, selection: Selection) -> Encode:
     return encode_once if "encoded" in origin.__annotations__ else encode_object
 
 
-def _getter(type_: GraphQLObjectType, name: str) -> Callable[[Any], Any]:
+def _attribute(type_: GraphQLObjectType, name: str) -> str:
     field = type_.fields[name].extensions[_BACKREF]
     if not field.is_basic_field:
         raise NotPlainError(f"{type_.name}.{name} needs a resolver; subscriptions send plain data")
-    return attrgetter(field.python_name)
-
-
-def _enum_encoder(type_: GraphQLEnumType) -> Encode:
-    texts = {value.value: _text(name) for name, value in type_.values.items()}
-
-    def encode_enum(value: Any) -> str:
-        if value is None:
-            return "null"
-        return texts[value.value if isinstance(value, Enum) and value not in texts else value]
-
-    return encode_enum
+    python_name: str = field.python_name
+    return python_name
 
 
 def _scalar_encoder(type_: GraphQLScalarType) -> Encode:
-    if type_.name == "DateTime":
-        return lambda value: "null" if value is None else _date_time(value)
-    serialize = type_.serialize
+    fast = _FAST.get(type_.name)
+    if fast is not None:
+        return fast
 
     def encode_scalar(value: Any) -> str:
-        return "null" if value is None else orjson.dumps(serialize(value)).decode()
+        serialized = type_.serialize(value)
+        if serialized is None:
+            raise TypeError(f"{type_.name} cannot be null")
+        return orjson.dumps(serialized).decode()
 
     return encode_scalar
 
 
+def _encode_int(value: Any) -> str:
+    if type(value) is not int or not -(2**31) <= value < 2**31:
+        raise TypeError(f"Int cannot represent {value!r}")
+    return str(value)
+
+
+def _encode_string(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"String cannot represent {value!r}")
+    return _text(value)
+
+
 @lru_cache(maxsize=64)
-def _date_time(value: Any) -> str:
+def _encode_date_time(value: Any) -> str:
     return _text(format_date_time(value))
 
 
 def _text(value: str) -> str:
     return orjson.dumps(value).decode()
+
+
+# The scalars of every message, past graphql-core's general conversions: these take what our own types
+# hold and nothing else.
+_FAST: dict[str, Encode] = {
+    "Int": _encode_int,
+    "String": _encode_string,
+    "ID": _encode_string,
+    "Decimal": lambda value: f'"{value:f}"' if value is not None else _encode_string(value),
+    "DateTime": _encode_date_time,
+}

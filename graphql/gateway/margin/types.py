@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import strawberry
@@ -47,7 +47,7 @@ class Margin:
 
 
 @strawberry.enum(description="Whether a message holds everything or what changed since the one before.")
-class MessageKind(Enum):
+class MessageKind(StrEnum):
     SNAPSHOT = "SNAPSHOT"
     UPDATE = "UPDATE"
 

@@ -176,7 +176,7 @@ class WebSocketSession:
         elif kind == "pong":
             _object_or_none(message, "payload")
         elif kind == "subscribe":
-            self._start(_identifier(message), message.get("payload"))
+            await self._start(_identifier(message), message.get("payload"))
         elif kind == "complete":
             self._complete(_identifier(message))
         else:
@@ -209,7 +209,7 @@ class WebSocketSession:
             headers["x-api-key"] = payload["apiKey"]
         return presented_key(headers) or presented_key(self._socket.headers)
 
-    def _start(self, identifier: str, payload: Any) -> None:
+    async def _start(self, identifier: str, payload: Any) -> None:
         if self._key is None:
             raise _CloseError(CloseCode.UNAUTHORIZED, "Unauthorized")
         if identifier in self._operations:
@@ -218,14 +218,16 @@ class WebSocketSession:
             request = parse_request(payload)
         except RequestError as error:
             raise _CloseError(CloseCode.BAD_REQUEST, f"Invalid payload: {error}") from None
+        maximum = self._gateway.limits.subscriptions_per_connection
+        if len(self._operations) >= maximum:
+            refused = LimitExceededError("subscriptions_per_connection", maximum)
+            await self._answer({"id": identifier, "type": "error", "payload": [refused.format()]})
+            return
         self._operations[identifier] = asyncio.create_task(self._operate(identifier, request, self._key))
 
     async def _operate(self, identifier: str, request: GraphQLRequest, key: ApiKey) -> None:
         engine = self._gateway.engine
         try:
-            maximum = self._gateway.limits.subscriptions_per_connection
-            if len(self._operations) > maximum:
-                raise RequestError.of(LimitExceededError("subscriptions_per_connection", maximum))
             operation = engine.prepare(request, self._gateway.context(key))
             if operation.kind is not OperationType.SUBSCRIPTION:
                 response = await engine.execute(operation)
