@@ -29,8 +29,15 @@ from shared.domain.margin import Severity, State
 from shared.domain.marks import MarkStatus
 
 SCHEMA = build_schema()
-ROOT = SCHEMA.subscription_type
-assert ROOT is not None
+
+
+def _root() -> GraphQLObjectType:
+    root = SCHEMA.subscription_type
+    assert root is not None
+    return root
+
+
+ROOT = _root()
 ARGUMENTS = {"marginHealth": '(accountIds: ["x"])', "alerts": "", "marks": ""}
 
 moments = st.integers(0, 4 * 10**15).map(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 import pytest
-from graphql import get_introspection_query
+from graphql import get_introspection_query, parse, validate
 
+from gateway.schema import build_schema
 from shared.errors import RetryableError
 from shared.stores import database
 from tests.gateway.conftest import Server, World
@@ -211,3 +213,15 @@ def test_pages_that_need_no_key(server: Server) -> None:
     assert "type Query" in schema.text
     health = httpx.get(f"{server.url}/health")
     assert (health.status_code, health.json()["live_connected"]) == (200, True)
+
+
+def test_the_explorers_samples_are_valid(server: Server) -> None:
+    page = httpx.get(f"{server.url}/graphql", headers={"Accept": "text/html"}).text
+    samples = re.search(r"const SAMPLES = \{\n(.*?)\n\};", page, re.DOTALL)
+    assert samples is not None
+    documents = [
+        json.loads(text) for text in re.findall(r': ("(?:[^"\\]|\\.)*"),$', samples[1], re.MULTILINE)
+    ]
+    assert len(documents) == 6
+    for document in documents:
+        assert not validate(build_schema(), parse(document)), document
