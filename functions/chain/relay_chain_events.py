@@ -5,16 +5,18 @@ Reads: each chain's blocks and logs; ``chain_cursors``.
 Writes: ``chain_cursors``, in the same commit as the announcements.
 Publishes: ``settlement.events.v1``; ``alerts.operations.v1`` when finality is violated.
 
-The cursor only ever moves over blocks whose logs were read, one slice behind the other, however far behind
-it is. A slice must build on the block that the cursor stands on; where it does not, a block that had the
-chain's confirmations has vanished, and the chain is halted until a person has looked.
+The cursor only ever moves over blocks whose logs were announced, one slice behind the other, however far
+behind it is. A slice must build on the block that the cursor stands on; where it does not, a block that had
+the chain's confirmations has vanished, and the chain is halted until a person has looked.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from typing import Any
 
 from shared.chain import blocks, contract_events, rpc
 from shared.domain.margin import Severity
@@ -95,21 +97,56 @@ def relay_slice(context: Context, chain: Chain, block_range: int) -> bool:
     if cursor is not None and found.first.parent_hash != cursor.block_hash:
         _halt(context, chain, cursor, read_at, found.first.parent_hash)
         return False
-    commit = database.Commit(client, traceparent=context.traceparent)
-    reached = chain_cursors.ChainCursor(chain.chain_id, last, found.last.hash, halted=None)
-    commit.replace(chain_cursors.path(chain.chain_id), chain_cursors.encode(reached), read_at=read_at)
-    for log in found.logs:
-        try:
-            event = contract_events.decode_log(chain, log, found.times[log["blockHash"]])
-        except TerminalError as error:
-            raise RetryableError(
-                f"log {log['logIndex']} of block {log['blockNumber']} cannot be decoded: {error}"
-            ) from error
-        subject = event.account_id if isinstance(event, PositionChanged) else event.escrow
-        commit.announce(topics.SETTLEMENT_EVENTS, event, ordering_key=f"{chain.chain_id}:{subject}")
-    commit.apply()
-    outbox.publish(client, publisher.connect(context.settings), commit.announced)
+    events = [_decode(chain, log, found.times[log["blockHash"]]) for log in found.logs]
+    for batch, reached in batches(events, found.last):
+        commit = database.Commit(client, traceparent=context.traceparent)
+        index: int | None = None
+        if reached is not None:
+            number, block_hash = reached
+            moved = chain_cursors.ChainCursor(chain.chain_id, number, block_hash, halted=None)
+            index = commit.replace(
+                chain_cursors.path(chain.chain_id), chain_cursors.encode(moved), read_at=read_at
+            )
+        for event in batch:
+            subject = event.account_id if isinstance(event, PositionChanged) else event.escrow
+            commit.announce(topics.SETTLEMENT_EVENTS, event, ordering_key=f"{chain.chain_id}:{subject}")
+        commit.apply()
+        if index is not None:
+            read_at = commit.update_time(index)
+        outbox.publish(client, publisher.connect(context.settings), commit.announced)
     return last < target
+
+
+def _decode(chain: Chain, log: Mapping[str, Any], block_time: int) -> contract_events.ContractLogEvent:
+    try:
+        return contract_events.decode_log(chain, log, block_time)
+    except TerminalError as error:
+        raise RetryableError(
+            f"log {log['logIndex']} of block {log['blockNumber']} cannot be decoded: {error}"
+        ) from error
+
+
+def batches(
+    events: Sequence[contract_events.ContractLogEvent], last: blocks.Block
+) -> Iterator[tuple[Sequence[contract_events.ContractLogEvent], tuple[int, str] | None]]:
+    """The events of a slice, in chain order, in batches that one commit takes.
+
+    Each comes with the number and hash of the block that it completes; the last one with those of ``last``. A
+    block with more events than a commit takes is cut, and completed by its last part: until then a crash
+    announces its events again, with the same ids.
+    """
+    size = database.MAX_WRITES - 1
+    batch: list[contract_events.ContractLogEvent] = []
+    for _, block in groupby(events, key=lambda event: event.block_number):
+        of_block = list(block)
+        if batch and len(batch) + len(of_block) > size:
+            yield batch, (batch[-1].block_number, batch[-1].block_hash)
+            batch = []
+        while len(of_block) > size:
+            yield of_block[:size], None
+            of_block = of_block[size:]
+        batch += of_block
+    yield batch, (last.number, last.hash)
 
 
 def _halt(

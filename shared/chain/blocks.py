@@ -35,8 +35,15 @@ class RangeRefusedError(RetryableError):
 
 
 def head_number(client: RpcClient) -> int:
-    """The number of the newest block."""
-    return quantity(client.call("eth_blockNumber"))
+    """The number of the newest block.
+
+    Raises:
+        RetryableError: no node told it.
+    """
+    (answer,) = client.batch([("eth_blockNumber", [])])
+    if isinstance(answer, NodeError):
+        raise RetryableError(str(answer))
+    return quantity(answer)
 
 
 def read_block(client: RpcClient, number: int) -> Block:
@@ -45,7 +52,8 @@ def read_block(client: RpcClient, number: int) -> Block:
     Raises:
         RetryableError: no node has it (yet).
     """
-    return _block(client.call("eth_getBlockByNumber", hex(number), False), number)
+    (answer,) = client.batch([("eth_getBlockByNumber", [hex(number), False])])
+    return _block(answer, number)
 
 
 def read_slice(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import sys
+import threading
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -56,15 +58,33 @@ class Instances:
             f"--port={port}",
         ]
         environment = base_environment() | self._project.environment() | {"PYTHONPATH": str(ROOT)}
-        # Not the function's own path: the framework answers any.
-        part = Part(name, command, environment, lambda: answers(f"{url}/robots.txt") or True, restarts=True)
+        part = Part(name, command, environment, lambda: _listens(url), restarts=True)
         self._supervisor.start([part])
         self._names[url] = name
         return url
 
+    def post(self, url: str) -> None:
+        """Call an HTTP function, as Cloud Scheduler does, without waiting for its answer."""
+
+        def call() -> None:
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                urllib3.PoolManager(retries=False).request("POST", url, timeout=60.0)
+
+        eventually(lambda: _listens(url), within_s=20)
+        threading.Thread(target=call, daemon=True).start()
+
     def kill(self, url: str) -> None:
         """SIGKILL, as a crash; the platform starts another one in its place."""
         self._supervisor.kill(self._names[url])
+
+
+def _listens(url: str) -> bool:
+    try:
+        # The framework answers this path itself, with 404.
+        answers(f"{url}/robots.txt")
+    except OSError:
+        return False
+    return True
 
 
 def push_until_taken(
