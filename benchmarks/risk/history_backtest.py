@@ -36,15 +36,15 @@ Forecast = tuple[np.ndarray, np.ndarray, np.ndarray]
 Method = Callable[[JoinedHistory, np.ndarray], Forecast]
 
 
-def read_closes(path: Path) -> dict[int, PriceHistory]:
-    """The histories in the file, in column order."""
+def read_closes(path: Path, columns: list[str] | None = None) -> dict[int, PriceHistory]:
+    """The histories in the file, in column order; only the named columns if any are named."""
     with path.open(newline="") as file:
         header, *lines = list(csv.reader(file))
     histories = {}
-    for column in range(1, len(header)):
+    for column in [header.index(name) for name in columns or header[1:]]:
         known = [line for line in lines if line[column] not in {"", "NA", "NaN"}]
         dates = np.array([line[0] for line in known], dtype="datetime64[D]")
-        histories[column - 1] = PriceHistory(dates, np.array([float(line[column]) for line in known]))
+        histories[len(histories)] = PriceHistory(dates, np.array([float(line[column]) for line in known]))
     return histories
 
 
@@ -111,11 +111,12 @@ METHODS: dict[str, Method] = {
 def main() -> None:
     arguments = argparse.ArgumentParser(description="Rolling backtest of every VaR method")
     arguments.add_argument("closes", type=Path)
+    arguments.add_argument("--columns", nargs="*", help="columns of closes (default: all but the first)")
     arguments.add_argument("--books", type=int, default=10)
     arguments.add_argument("--window", type=int, default=500)
     arguments.add_argument("--name", default="risk_history_backtest")
     options = arguments.parse_args()
-    histories = read_closes(options.closes)
+    histories = read_closes(options.closes, options.columns)
     old = oldest_assets(histories)
     n_returns = min(history.dates.size for history in old.values()) - 1
     joined = join_histories(old, len(old), n_returns)

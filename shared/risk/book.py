@@ -11,21 +11,16 @@ the matrices and `is_compaction_due` says when the overlay has grown past a stat
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from shared.risk.positions import BookRow, BoolArray, Float64Array, Int32Array, Int64Array, valid_marks
-
-_Array = TypeVar("_Array", Int64Array, Int32Array, Float64Array)
+from shared.risk.ragged import RaggedMatrix, grown
 
 ABSENT: Final = -1
 """The row of an account that is not in the book, and the account of a row nobody occupies."""
-_FIRST_CAPACITY: Final = 64
-_EMPTY_ROW: Final = BookRow(
-    np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.int32), np.empty(0, np.float64)
-)
+_FEW_ROWS: Final = 64
 
 
 class Valuation(NamedTuple):
@@ -35,123 +30,6 @@ class Valuation(NamedTuple):
     collateral_usd: Float64Array
     debt_usd: Float64Array
     unvalued: BoolArray
-
-
-class RaggedMatrix:
-    """A CSR matrix that rows can be appended to. Explicit zero weights are kept, so that a missing mark
-    (NaN) reaches exactly the rows that hold the asset (0·NaN is NaN, and an absent entry is never
-    multiplied)."""
-
-    def __init__(self, indptr: Int64Array, assets: Int32Array, weights: Float64Array, n_assets: int) -> None:
-        self._indptr = np.asarray(indptr, dtype=np.int64)
-        self._assets = np.asarray(assets, dtype=np.int32)
-        self._weights = np.asarray(weights, dtype=np.float64)
-        self.n_rows = self._indptr.size - 1
-        self.n_entries = int(self._indptr[-1])
-        self.n_assets = n_assets
-        self._heads: dict[int, csr_array] = {}
-
-    @classmethod
-    def empty(cls, n_assets: int) -> "RaggedMatrix":
-        """A matrix of no rows."""
-        return cls(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float64), n_assets)
-
-    @property
-    def indptr(self) -> Int64Array:
-        """Where each row's entries begin, and where the last one's end: int64[n_rows + 1]."""
-        return self._indptr[: self.n_rows + 1]
-
-    @property
-    def assets(self) -> Int32Array:
-        """The asset of each entry: int32[n_entries]."""
-        return self._assets[: self.n_entries]
-
-    @property
-    def weights(self) -> Float64Array:
-        """The weight of each entry: float64[n_entries]."""
-        return self._weights[: self.n_entries]
-
-    @property
-    def lengths(self) -> Int64Array:
-        """The number of entries of each row: int64[n_rows]."""
-        return np.diff(self.indptr)
-
-    def append(self, assets: Int32Array, weights: Float64Array) -> None:
-        """Add a row at the end; amortised O(its entries)."""
-        end = self.n_entries + assets.size
-        self._indptr = _grown(self._indptr, self.n_rows + 2)
-        self._assets = _grown(self._assets, end)
-        self._weights = _grown(self._weights, end)
-        self._assets[self.n_entries : end] = assets
-        self._weights[self.n_entries : end] = weights
-        self.n_rows += 1
-        self.n_entries = end
-        self._indptr[self.n_rows] = end
-        self._heads.clear()
-
-    def take(self, rows: Int64Array) -> "RaggedMatrix":
-        """The matrix of the given rows, in the given order."""
-        starts = self._indptr[rows]
-        lengths = self._indptr[rows + 1] - starts
-        indptr = np.zeros(rows.size + 1, dtype=np.int64)
-        np.cumsum(lengths, out=indptr[1:])
-        entries = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-        return RaggedMatrix(indptr, self._assets[entries], self._weights[entries], self.n_assets)
-
-    def row(self, row: int) -> tuple[Int32Array, Float64Array]:
-        """The assets and weights of one row."""
-        start, end = self._indptr[row], self._indptr[row + 1]
-        return self._assets[start:end], self._weights[start:end]
-
-    def rows_holding(self, asset: int) -> Int64Array:
-        """The rows with an entry of the asset, ascending."""
-        return np.searchsorted(self.indptr, np.flatnonzero(self.assets == asset), side="right") - 1
-
-    def dot(self, prices: Float64Array) -> Float64Array:
-        """Σ weight · price of each row: float64[n_rows]."""
-        product: Float64Array = self._head(self.n_rows) @ prices
-        return product
-
-    def dot_rows(self, prices: Float64Array, rows: Int64Array) -> Float64Array:
-        """Σ weight · price of some rows, in the given order, without making a matrix of them: for few
-        rows."""
-        if not rows.size:
-            return np.empty(0)
-        starts = self._indptr[rows]
-        lengths = self._indptr[rows + 1] - starts
-        ends = np.cumsum(lengths)
-        first = ends - lengths
-        entries = np.arange(ends[-1]) + np.repeat(starts - first, lengths)
-        products = np.zeros(entries.size + 1)  # the last 0 is what an empty row at the end points to
-        np.multiply(self._weights[entries], prices[self._assets[entries]], out=products[:-1])
-        sums: Float64Array = np.add.reduceat(products, first)
-        sums[lengths == 0] = 0.0  # reduceat gives an empty segment the next one's first term
-        return sums
-
-    def weighted_sum_by_asset(self, shares: Float64Array) -> Float64Array:
-        """Σ over rows of share · weight, by asset: float64[n_assets]."""
-        spread = self.weights * np.repeat(shares, self.lengths)
-        sums = np.zeros(self.n_assets)
-        np.add.at(sums, self.assets, spread)
-        return sums
-
-    def dot_of_first(self, prices: Float64Array, n_rows: int) -> Float64Array:
-        """Σ weight · price of the first `n_rows` rows, in time proportional to their entries."""
-        # A little more than asked for, so that few matrices, each made once, serve every length.
-        step = 1 << max(n_rows.bit_length() - 3, 0)
-        rounded_up = min(-(-n_rows // step) * step, self.n_rows)
-        product: Float64Array = self._head(rounded_up) @ prices
-        return product[:n_rows]
-
-    def _head(self, n_rows: int) -> csr_array:
-        """The first rows as a SciPy matrix on the same memory, remembered until a row is appended."""
-        if n_rows not in self._heads:
-            end = int(self._indptr[n_rows])
-            # int32 row pointers halve the index traffic wherever they can address the entries.
-            pointer_type = np.int32 if self.n_entries < 2**31 else np.int64
-            parts = (self._weights[:end], self._assets[:end], self._indptr[: n_rows + 1].astype(pointer_type))
-            self._heads[n_rows] = csr_array(parts, shape=(n_rows, self.n_assets))
-        return self._heads[n_rows]
 
 
 class Book:
@@ -226,8 +104,8 @@ class Book:
         """From one row an account."""
         all_rows = list(rows)
         return cls(
-            _stack([(r.collateral_assets, r.collateral_weights) for r in all_rows], n_assets),
-            _stack([(r.debt_assets, r.debt_weights) for r in all_rows], n_assets),
+            RaggedMatrix.stack([(r.collateral_assets, r.collateral_weights) for r in all_rows], n_assets),
+            RaggedMatrix.stack([(r.debt_assets, r.debt_weights) for r in all_rows], n_assets),
             accounts=accounts,
             rebuild_share=rebuild_share,
         )
@@ -263,7 +141,7 @@ class Book:
         """Whether overlay and abandoned rows exceed `rebuild_share` of the book (and are more than a
         handful)."""
         stale = self._new_collateral.n_rows + self._n_abandoned
-        return stale > max(_FIRST_CAPACITY, self.rebuild_share * self._collateral.n_rows)
+        return stale > max(_FEW_ROWS, self.rebuild_share * self._collateral.n_rows)
 
     def contains(self, account: int) -> bool:
         """Whether the account has a row."""
@@ -300,8 +178,8 @@ class Book:
         new_row = self.n_rows
         self._new_collateral.append(row.collateral_assets, row.collateral_weights)
         self._new_debt.append(row.debt_assets, row.debt_weights)
-        self._account_of_row = _grown(self._account_of_row, self.n_rows, fill=ABSENT)
-        self._row_of_account = _grown(self._row_of_account, account + 1, fill=ABSENT)
+        self._account_of_row = grown(self._account_of_row, self.n_rows, fill=ABSENT)
+        self._row_of_account = grown(self._row_of_account, account + 1, fill=ABSENT)
         self._account_of_row[new_row] = account
         self._row_of_account[account] = new_row
         self._max_terms = max(self._max_terms, row.collateral_assets.size, row.debt_assets.size)
@@ -380,8 +258,8 @@ class Book:
         joined = np.concatenate([np.flatnonzero(~is_new), np.flatnonzero(is_new)])
         back = np.argsort(joined)
         return (
-            _join(self._collateral.take(old), self._new_collateral.take(new)).take(back),
-            _join(self._debt.take(old), self._new_debt.take(new)).take(back),
+            self._collateral.take(old).joined(self._new_collateral.take(new)).take(back),
+            self._debt.take(old).joined(self._new_debt.take(new)).take(back),
         )
 
     def rows_holding(self, asset: int) -> Int64Array:
@@ -434,33 +312,3 @@ def _check_entries(side: str, assets: Int32Array, weights: Float64Array, n_asset
         raise ValueError(f"{side}: asset indexes {assets.min()}..{assets.max()} outside 0..{n_assets - 1}")
     if not np.all((weights >= 0.0) & (weights < np.inf)):
         raise ValueError(f"{side}: a weight is negative or not finite")
-
-
-def _stack(rows: Sequence[tuple[Int32Array, Float64Array]], n_assets: int) -> RaggedMatrix:
-    indptr = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([assets.size for assets, _ in rows], out=indptr[1:])
-    return RaggedMatrix(
-        indptr,
-        np.concatenate([assets for assets, _ in rows]) if rows else np.empty(0, np.int32),
-        np.concatenate([weights for _, weights in rows]) if rows else np.empty(0, np.float64),
-        n_assets,
-    )
-
-
-def _join(first: RaggedMatrix, second: RaggedMatrix) -> RaggedMatrix:
-    return RaggedMatrix(
-        np.concatenate([first.indptr, second.indptr[1:] + first.n_entries]),
-        np.concatenate([first.assets, second.assets]),
-        np.concatenate([first.weights, second.weights]),
-        first.n_assets,
-    )
-
-
-def _grown(array: _Array, size: int, *, fill: int = 0) -> _Array:
-    """`array` itself if it holds `size` elements, else a copy of at least twice the length padded with
-    `fill`."""
-    if size <= array.size:
-        return array
-    grown = np.full(max(size, 2 * array.size, _FIRST_CAPACITY), fill, dtype=array.dtype)
-    grown[: array.size] = array
-    return grown

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.risk.book import ABSENT, Book, RaggedMatrix
+from shared.risk.book import ABSENT, Book
 from shared.risk.positions import BookRow, FactorTable, Position
+from shared.risk.ragged import RaggedMatrix
 from tests.unit.risk.books import random_account
 
 N_ASSETS = 5
