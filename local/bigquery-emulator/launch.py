@@ -43,7 +43,10 @@ SYNTAX_FOR_3_11 = {
 class _Rewriter(importlib.machinery.SourceFileLoader):
     """Compiles a module after replacing each text of its table, which must occur exactly once."""
 
-    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> Any:
+    # CPython calls it as a method; typeshed has the static one of the abstract class.
+    def source_to_code(  # type: ignore[override]
+        self, data: Any, path: Any, *, _optimize: int = -1
+    ) -> Any:
         source = bytes(data).decode()
         for unparsable, replacement in SYNTAX_FOR_3_11[self.name].items():
             if source.count(unparsable) != 1:
