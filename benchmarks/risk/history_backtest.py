@@ -40,7 +40,7 @@ def read_closes(path: Path, columns: list[str] | None = None) -> dict[int, Price
     """The histories in the file, in column order; only the named columns if any are named."""
     with path.open(newline="") as file:
         header, *lines = list(csv.reader(file))
-    histories = {}
+    histories: dict[int, PriceHistory] = {}
     for column in [header.index(name) for name in columns or header[1:]]:
         known = [line for line in lines if line[column] not in {"", "NA", "NaN"}]
         dates = np.array([line[0] for line in known], dtype="datetime64[D]")
