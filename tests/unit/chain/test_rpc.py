@@ -36,7 +36,7 @@ def test_a_refused_call_does_not_spoil_the_others() -> None:
         {"error": {"code": -32600}},
         [],
         [{"id": 0, "result": 1}],
-        [{"id": 0, "result": 1}, {"id": 0, "result": 1}],
+        [{"id": 0, "result": 1}, {"id": 0, "result": 2}, {"id": 1, "result": 1}],
         [{"id": 0, "result": 1}, "text"],
         [{"id": 0, "result": 1}, {"id": 1}],
         [{"id": 0, "result": 1}, {"id": 7, "result": 1}],

@@ -81,6 +81,26 @@ def test_a_value_of_another_type_is_refused_by_name(topic: str, message: Event) 
         assert any(field in problem["loc"] or problem["type"].startswith("union_tag") for problem in problems)
 
 
+def _loose(value: Any) -> list[Any]:
+    """What a lenient reader would take for a value."""
+    if isinstance(value, bool):
+        return [int(value), str(value).lower(), "yes"]
+    if isinstance(value, int):
+        return [str(value), float(value), value == 1]
+    return []
+
+
+@every_message
+def test_nothing_is_converted(topic: str, message: Event) -> None:
+    """The version is left out: JSON knows no difference between 1 and 1.0, and that is all it takes."""
+    for path, _ in _objects(_document(message)):
+        for field, value in dict(_objects(_document(message)))[path].items():
+            for loose in _loose(value) if field != "schema_version" else []:
+                document = _document(message)
+                dict(_objects(document))[path][field] = loose
+                assert _refusal(topic, document)[0]["loc"][-1] == field
+
+
 @every_message
 def test_a_missing_field_is_refused_by_name(topic: str, message: Event) -> None:
     for field in set(_document(message)) - {"schema_version"}:
