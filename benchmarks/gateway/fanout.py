@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from benchmarks.gateway.process import ROOT, free_port, running, settings_of, wait_for_port
 from benchmarks.risk.measure import Row, report
