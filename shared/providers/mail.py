@@ -23,6 +23,13 @@ def message_id(delivery_id: str, sender: str) -> str:
     return f"<{sha256(delivery_id.encode()).hexdigest()[:32]}@{domain}>"
 
 
+class _Connection(smtplib.SMTP):
+    """A connection that ends with the thread that it is kept for."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Mailer:
     """Hands e-mail over to one mail relay."""
 
@@ -65,7 +72,7 @@ class Mailer:
         if kept is not None:
             return kept
         server = self._server
-        connection = smtplib.SMTP(server.host, server.port, timeout=_TIMEOUT_S)
+        connection = _Connection(server.host, server.port, timeout=_TIMEOUT_S)
         if server.starttls:
             connection.starttls()
         if server.username is not None and server.password is not None:

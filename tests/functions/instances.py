@@ -10,7 +10,8 @@ import threading
 import uuid
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urljoin
 
 import urllib3
 
@@ -33,6 +34,7 @@ class Instances:
         self._function = function
         self._supervisor = Supervisor(project.folder / "instances")
         self._names: dict[str, str] = {}
+        self._pool = urllib3.PoolManager(retries=False)
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +46,7 @@ class Instances:
         traceback: TracebackType | None,
     ) -> None:
         self._supervisor.stop()
+        self._pool.clear()
 
     def start(self) -> str:
         """Start one; its base URL."""
@@ -65,13 +68,19 @@ class Instances:
 
     def post(self, url: str) -> None:
         """Call an HTTP function, as Cloud Scheduler does, without waiting for its answer."""
+        self._send(url, None)
 
-        def call() -> None:
+    def push(self, url: str, topic: str, event: Event) -> None:
+        """Deliver a message without waiting for its answer."""
+        self._send(_path(url, self._project, topic), _body(self._project, topic, event))
+
+    def _send(self, address: str, body: Any) -> None:
+        def send() -> None:
             with contextlib.suppress(urllib3.exceptions.HTTPError):
-                urllib3.PoolManager(retries=False).request("POST", url, timeout=60.0)
+                self._pool.request("POST", address, json=body, timeout=60.0)
 
-        eventually(lambda: _listens(url), within_s=20)
-        threading.Thread(target=call, daemon=True).start()
+        eventually(lambda: _listens(address), within_s=20)
+        threading.Thread(target=send, daemon=True).start()
 
     def kill(self, url: str) -> None:
         """SIGKILL, as a crash; the platform starts another one in its place."""
@@ -81,17 +90,18 @@ class Instances:
 def _listens(url: str) -> bool:
     try:
         # The framework answers this path itself, with 404.
-        answers(f"{url}/robots.txt")
+        answers(urljoin(url, "/robots.txt"))
     except OSError:
         return False
     return True
 
 
-def push_until_taken(
-    pool: urllib3.PoolManager, urls: str | list[str], project: Project, topic: str, event: Event
-) -> None:
-    """Deliver a message as Pub/Sub does: again and again, to any instance, until one acknowledges it."""
-    body = {
+def _path(url: str, project: Project, topic: str) -> str:
+    return f"{url}/projects/{project.project_id}/topics/{topic}"
+
+
+def _body(project: Project, topic: str, event: Event) -> dict[str, Any]:
+    return {
         "subscription": f"projects/{project.project_id}/subscriptions/test--{topic}",
         "message": {
             "data": base64.b64encode(event.encode()).decode(),
@@ -101,15 +111,19 @@ def push_until_taken(
         },
     }
 
+
+def push_until_taken(
+    pool: urllib3.PoolManager, urls: str | list[str], project: Project, topic: str, event: Event
+) -> None:
+    """Deliver a message as Pub/Sub does: again and again, to any instance, until one acknowledges it."""
+    body = _body(project, topic, event)
+
     def taken() -> bool:
         listed = [urls] if isinstance(urls, str) else urls
         url = listed[int.from_bytes(os.urandom(1)) % len(listed)]
         try:
             response = pool.request(
-                "POST",
-                f"{url}/projects/{project.project_id}/topics/{topic}",
-                json=body,
-                timeout=urllib3.Timeout(20),
+                "POST", _path(url, project, topic), json=body, timeout=urllib3.Timeout(20)
             )
         except urllib3.exceptions.HTTPError:
             return False
