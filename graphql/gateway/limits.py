@@ -52,7 +52,6 @@ class Limits:
     accounts_per_subscription: int = 500
     init_timeout_s: float = 5.0
     ping_interval_s: float = 20.0
-    pong_timeout_s: float = 20.0
 
 
 class _Measure:

@@ -32,11 +32,6 @@ from gateway.transports.sse import EventStreamResponse
 from shared.domain.api_keys import ApiKey
 from shared.errors import RetryableError
 
-_STATUS = {
-    ErrorCode.UNAUTHENTICATED: 401,
-    ErrorCode.UNAVAILABLE: 503,
-}
-
 
 class HttpError(Exception):
     """The request is answered with a status and an error, whatever it asked."""
