@@ -72,12 +72,20 @@ def archive_batch(context: Context) -> int:
     source = puller.connect(context.settings)
     taken: list[PulledMessage] = []
     topic_of: dict[str, str] = {}
-    for topic in ARCHIVED:
-        subscription = f"{context.function}--{topic}"
-        topic_of[subscription] = topic
-        taken += source.pull(subscription)
-    if not taken:
-        return 0
+    try:
+        for topic in ARCHIVED:
+            subscription = f"{context.function}--{topic}"
+            topic_of[subscription] = topic
+            taken += source.pull(subscription)
+        _archive(taken, topic_of, context)
+    except RetryableError:
+        source.give_back(taken)
+        raise
+    source.acknowledge(taken)
+    return len(taken)
+
+
+def _archive(taken: Sequence[PulledMessage], topic_of: dict[str, str], context: Context) -> None:
     rows: list[Row] = []
     message_of: dict[str, PulledMessage] = {}
     refused: list[tuple[PulledMessage, TerminalError]] = []
@@ -100,8 +108,6 @@ def archive_batch(context: Context) -> int:
     for row_id, reason in appending.append(client.connect(context.settings), rows).items():
         refused.append((message_of[row_id], TerminalError(reason)))
     _keep(refused, topic_of, context)
-    source.acknowledge(taken)
-    return len(taken)
 
 
 def _keep(

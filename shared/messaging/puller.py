@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from shared.config import Settings
 from shared.errors import RetryableError
 
-MAX_MESSAGES = 1_000
+MAX_MESSAGES = 500
 _TIMEOUT_S = 10.0
 
 
@@ -78,10 +79,7 @@ class Puller:
         Raises:
             RetryableError: Pub/Sub did not answer; the messages come again.
         """
-        by_subscription: dict[str, list[str]] = {}
-        for message in messages:
-            by_subscription.setdefault(message.subscription, []).append(message.ack_id)
-        for subscription, ack_ids in by_subscription.items():
+        for subscription, ack_ids in _by_subscription(messages).items():
             path = self._client.subscription_path(self._project, subscription)
             try:
                 self._client.acknowledge(
@@ -91,6 +89,27 @@ class Puller:
                 raise RetryableError(
                     f"Pub/Sub did not take acknowledgements of {subscription}: {error}"
                 ) from error
+
+    def give_back(self, messages: Sequence[PulledMessage]) -> None:
+        """Say that messages could not be dealt with: they come again at once, and not after their deadline.
+
+        Does nothing where Pub/Sub does not answer.
+        """
+        for subscription, ack_ids in _by_subscription(messages).items():
+            path = self._client.subscription_path(self._project, subscription)
+            with contextlib.suppress(google_errors.GoogleAPICallError):
+                self._client.modify_ack_deadline(
+                    request={"subscription": path, "ack_ids": ack_ids, "ack_deadline_seconds": 0},
+                    retry=None,
+                    timeout=_TIMEOUT_S,
+                )
+
+
+def _by_subscription(messages: Sequence[PulledMessage]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for message in messages:
+        found.setdefault(message.subscription, []).append(message.ack_id)
+    return found
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ from shared.config import Settings
 from shared.errors import RetryableError
 
 _TIMEOUT_S = 30.0
-RETRY = bigquery.DEFAULT_RETRY.with_timeout(12.0)
+RETRY = bigquery.DEFAULT_RETRY.with_timeout(6.0)
 """The client's own policy goes on for ten minutes, longer than any function may run."""
 
 FAILURES = (google_errors.GoogleAPICallError, google_errors.RetryError, ConnectionError)
