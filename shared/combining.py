@@ -36,6 +36,10 @@ class Combiner(Generic[Item, Result]):
         self._lock = lock or threading.Lock()
         self._waiting: deque[tuple[Item, Future[Result]]] = deque()
 
+    def __len__(self) -> int:
+        """How many items wait."""
+        return len(self._waiting)
+
     def do(self, item: Item) -> Result:
         """The result of one item.
 
@@ -56,7 +60,10 @@ class Combiner(Generic[Item, Result]):
             results = self._work([item for item, _ in batch])
             for (_, future), result in zip(batch, results, strict=True):
                 future.set_result(result)
-        except Exception as error:  # noqa: BLE001 every caller raises it for its own item
+        except BaseException as error:
+            # Also where the thread is being ended: the others of the batch must not wait for it.
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise

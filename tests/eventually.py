@@ -11,7 +11,7 @@ T = TypeVar("T")
 _INTERVAL_S = 0.02
 
 
-def eventually(condition: Callable[[], T], within_s: float = 10.0) -> T:
+def eventually(condition: Callable[[], T | None], within_s: float = 10.0) -> T:
     """The first true value of ``condition``.
 
     Raises:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -97,7 +98,7 @@ def relay_slice(context: Context, chain: Chain, block_range: int) -> bool:
     if cursor is not None and found.first.parent_hash != cursor.block_hash:
         _halt(context, chain, cursor, read_at, found.first.parent_hash)
         return False
-    events = [_decode(chain, log, found.times[log["blockHash"]]) for log in found.logs]
+    events = [_decode(context, chain, log, found.times[log["blockHash"]]) for log in found.logs]
     for batch, reached in batches(events, found.last):
         commit = database.Commit(client, traceparent=context.traceparent)
         index: int | None = None
@@ -117,13 +118,37 @@ def relay_slice(context: Context, chain: Chain, block_range: int) -> bool:
     return last < target
 
 
-def _decode(chain: Chain, log: Mapping[str, Any], block_time: int) -> contract_events.ContractLogEvent:
+def _decode(
+    context: Context, chain: Chain, log: Mapping[str, Any], block_time: int
+) -> contract_events.ContractLogEvent:
     try:
         return contract_events.decode_log(chain, log, block_time)
     except TerminalError as error:
-        raise RetryableError(
-            f"log {log['logIndex']} of block {log['blockNumber']} cannot be decoded: {error}"
-        ) from error
+        place = f"log {log['logIndex']} of block {log['blockNumber']}"
+        _alert(
+            context,
+            OperationsAlert(
+                event_id=(
+                    f"{OperationsAlertKind.LOG_NOT_UNDERSTOOD}:{chain.chain_id}:{log['blockHash']}:{log['logIndex']}"
+                ),
+                kind=OperationsAlertKind.LOG_NOT_UNDERSTOOD,
+                subject=chain.name,
+                severity=Severity.CRITICAL,
+                message=f"Relay of {chain.name} waits at {place}, which it cannot decode: {error}",
+                details={"chain_id": str(chain.chain_id), "transaction": str(log["transactionHash"])},
+                as_of=datetime.fromtimestamp(block_time, UTC),
+            ),
+        )
+        raise RetryableError(f"{place} cannot be decoded: {error}") from error
+
+
+def _alert(context: Context, alert: OperationsAlert) -> None:
+    """Announce an alert on its own; its id is the condition's, so saying it again tells nobody twice."""
+    client = database.connect(context.settings)
+    commit = database.Commit(client, traceparent=context.traceparent)
+    commit.announce(topics.OPERATIONS_ALERTS, alert)
+    commit.apply()
+    outbox.publish(client, publisher.connect(context.settings), commit.announced)
 
 
 def batches(

@@ -13,8 +13,6 @@ that was overtaken is read from ``price_ticks``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 
 from pydantic import TypeAdapter
@@ -22,7 +20,6 @@ from pydantic import TypeAdapter
 from shared.combining import Combiner
 from shared.domain.margin import RecordedValuation, Severity, concerns_client, severity
 from shared.domain.margin_book import Decision, MarkPrices, Reading
-from shared.domain.marks import MarkStatus
 from shared.domain.positions import Account, Position, position_key
 from shared.errors import ConflictError, RetryableError
 from shared.events import topics
@@ -45,7 +42,7 @@ from shared.runtime.warm_book import Announce, WarmBook, usable_prices, warm_boo
 from shared.stores import alerts, database, outbox, ticks
 
 _POSITIONS_PER_BATCH = 100
-_SAMPLES_PER_MESSAGE = 1_000
+_SAMPLES_PER_MESSAGE = 250
 _ATTEMPTS = 5
 
 
@@ -91,12 +88,7 @@ def _evaluate_tick(event: PriceTick, book: WarmBook, context: Context) -> None:
 def _advance_to(event: PriceTick, book: WarmBook, context: Context, applied: list[database.Commit]) -> None:
     if event.sequence <= book.progress:
         return
-    missed = (
-        ticks.list_between(database.connect(context.settings), book.progress, event.sequence)
-        if event.sequence > book.progress + 1
-        else []
-    )
-    for tick in (*missed, event):
+    for tick in _up_to(event, book, context):
         prices = usable_prices(tick)
         _, commits = book.evaluate(
             prices,
@@ -111,6 +103,17 @@ def _advance_to(event: PriceTick, book: WarmBook, context: Context, applied: lis
             _announce_prices(commit, book, tick, stopped=False, context=context)
         book.advance(tick, commit)
         applied.append(commit)
+
+
+def _up_to(event: PriceTick, book: WarmBook, context: Context) -> Iterator[PriceTick]:
+    """The ticks that the book has missed, in order, and then this one."""
+    while event.sequence > book.progress + 1:
+        missed = ticks.list_between(database.connect(context.settings), book.progress, event.sequence)
+        yield from missed
+        if not missed:
+            # They have expired: whoever has been away for days goes on from here.
+            break
+    yield event
 
 
 def _announcer(book: WarmBook, prices: MarkPrices) -> Announce:
@@ -175,7 +178,7 @@ def _evaluate_positions(
     prices: MarkPrices = {}
     if book.tick is not None:
         as_of = max(as_of, book.tick.as_of)
-        prices = prices_at(book.tick, book.latest(context.as_of), _tick_max_age(context))
+        prices = book.tick.prices_at(book.latest(context.as_of), context.network.tick_max_age_s)
     changed, commits = book.evaluate(
         prices,
         tick_sequence=tick_sequence,
@@ -220,7 +223,7 @@ def _sweep(book: WarmBook, context: Context) -> None:
         if tick is None or context.as_of < book.latest(context.as_of):
             # Nothing to value yet, or a sweep that a later one overtook.
             return
-        prices = prices_at(tick, context.as_of, _tick_max_age(context))
+        prices = tick.prices_at(context.as_of, context.network.tick_max_age_s)
         if prices != book.prices:
             _, commits = book.evaluate(
                 prices,
@@ -230,7 +233,7 @@ def _sweep(book: WarmBook, context: Context) -> None:
                 traceparent=context.traceparent,
             )
             applied += commits
-        if context.as_of - tick.as_of > _tick_max_age(context) and not book.prices_stopped:
+        if not tick.is_current(context.as_of, context.network.tick_max_age_s) and not book.prices_stopped:
             commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
             _announce_prices(commit, book, tick, stopped=True, context=context)
             book.stop_prices(commit)
@@ -238,23 +241,6 @@ def _sweep(book: WarmBook, context: Context) -> None:
         readings = list(book.book.read_all(prices))
     _publish(applied, context)
     _publish_samples(readings, tick, context)
-
-
-def _tick_max_age(context: Context) -> timedelta:
-    return timedelta(seconds=context.network.tick_max_age_s)
-
-
-def prices_at(tick: PriceTick, as_of: datetime, tick_max_age: timedelta) -> dict[str, Decimal | None]:
-    """The prices of a tick that may still be used at ``as_of``: none of a tick that is too old."""
-    if as_of - tick.as_of > tick_max_age:
-        return {}
-    return {
-        mark.asset: mark.price
-        for mark in tick.marks
-        if mark.status is MarkStatus.OK
-        and mark.observed_at is not None
-        and as_of - mark.observed_at <= timedelta(seconds=mark.max_age_s)
-    }
 
 
 def _announce_prices(

@@ -35,7 +35,7 @@ from shared.stores import contacts, database, deliveries, outbox
 from shared.stores.deliveries import Delivery
 
 LEASE = timedelta(seconds=30)
-"""Longer than the two channels' time limits together: a delivery is never sent by two at once."""
+"""Longer than both channels' time limits together (18 s and 10 s): nothing is sent by two at once."""
 
 
 @pubsub_function(

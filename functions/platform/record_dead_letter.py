@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -26,6 +27,8 @@ from shared.runtime.triggers import Request, Response, http_function
 from shared.stores import database, dead_letters
 from shared.stores.dead_letters import DeadLetter, DeadLetterStatus
 
+_log = logging.getLogger(__name__)
+
 _DELIVERY_LIMIT = "delivered as often as the subscription allows, and never taken"
 _SUBSCRIPTION = "CloudPubSubDeadLetterSourceSubscription"
 _MAX_DATA_BYTES = 900_000
@@ -33,8 +36,15 @@ _MAX_DATA_BYTES = 900_000
 
 @http_function(uses=("firestore",))
 def record_dead_letter(request: Request, context: Context) -> Response:
-    """Keep one dead letter; the same one twice is kept once."""
-    letter = _letter(request.body, context)
+    """Keep one dead letter; the same one twice is kept once.
+
+    A body that is no push request is not Pub/Sub's; refusing it would only bring it back.
+    """
+    try:
+        letter = _letter(request.body, context)
+    except TerminalError as error:
+        _log.exception("what came is no dead letter", extra={"body": str(request.body)[:1000]})
+        return Response({"dead_letter": None, "error": error.reason, "field": error.field})
     commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
     commit.create(dead_letters.path(letter.dead_letter_id), dead_letters.encode(letter))
     try:

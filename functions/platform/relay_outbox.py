@@ -9,7 +9,7 @@ Publishes: whatever the outbox holds, under the event ids it was written with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.messaging import publisher
 from shared.runtime import clock
@@ -38,11 +38,14 @@ def relay_outbox(_request: Request, context: Context) -> Response:
 
 def _begin(context: Context) -> Callable[[], bool]:
     client = database.connect(context.settings)
+    after: datetime | None = None
 
     def step() -> bool:
-        left = outbox.list_before(client, clock.now() - GRACE, limit=_BATCH)
-        published = outbox.publish(client, publisher.connect(context.settings), left)
-        # Less than all published: Pub/Sub is failing, and asking again at once would not help.
-        return len(left) == _BATCH and published == len(left)
+        nonlocal after
+        left, last = outbox.list_before(client, clock.now() - GRACE, after=after, limit=_BATCH)
+        outbox.publish(client, publisher.connect(context.settings), left)
+        # Past a full page, whatever became of it: what cannot be published must not hold up the rest.
+        after = last if len(left) == _BATCH else None
+        return len(left) == _BATCH
 
     return step

@@ -1,7 +1,7 @@
 """All accounts of a book by name, their recorded margin states, and the decisions of a tick.
 
 The arithmetic is the risk core's; this module gives it names, numbers its transitions, and says what must
-be recorded. It is the one margin model of ``evaluate_margin`` and of the gateway's live health.
+be recorded. It is ``evaluate_margin``'s; the gateway values what its subscribers follow with the same core.
 """
 
 from __future__ import annotations

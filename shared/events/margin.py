@@ -48,7 +48,7 @@ class Sample(Record):
 
 
 class MarginSamples(Event):
-    """The sampled health of up to a thousand accounts."""
+    """The sampled health of some of the accounts."""
 
     as_of: Instant
     tick_sequence: NonNegativeInt

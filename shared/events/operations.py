@@ -16,6 +16,7 @@ class OperationsAlertKind(StrEnum):
     PRICES_STOPPED = "prices_stopped"
     PRICES_RESUMED = "prices_resumed"
     FINALITY_VIOLATED = "finality_violated"
+    LOG_NOT_UNDERSTOOD = "log_not_understood"
 
 
 class OperationsAlert(Event):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Self
 
 from pydantic import model_validator
@@ -48,6 +50,10 @@ class Mark(Record):
             raise ValueError("reason must be given where status is not ok")
         return self
 
+    def is_fresh(self, moment: datetime) -> bool:
+        """Whether the observation is young enough at a moment."""
+        return self.observed_at is not None and moment - self.observed_at <= timedelta(seconds=self.max_age_s)
+
 
 class PriceTick(Event):
     """Every asset's mark at one moment. ``sequence`` rises by one per tick, across restarts."""
@@ -63,6 +69,20 @@ class PriceTick(Event):
         if len(set(assets)) != len(assets):
             raise ValueError("marks must hold each asset once")
         return self
+
+    def is_current(self, moment: datetime, max_age_s: float) -> bool:
+        """Whether the tick as a whole is young enough at a moment."""
+        return moment - self.as_of <= timedelta(seconds=max_age_s)
+
+    def prices_at(self, moment: datetime, max_age_s: float) -> dict[str, Decimal | None]:
+        """The prices that may be used at a moment: of marks that are usable and fresh, in a current tick."""
+        if not self.is_current(moment, max_age_s):
+            return {}
+        return {
+            mark.asset: mark.price
+            for mark in self.marks
+            if mark.status is MarkStatus.OK and mark.is_fresh(moment)
+        }
 
 
 def tick_id(sequence: int) -> str:

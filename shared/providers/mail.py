@@ -14,7 +14,8 @@ from shared.config import Settings, SmtpServer
 from shared.domain.notifications import Notice
 from shared.providers.delivery import SendingFailedError, SendingRejectedError
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 3.0
+"""Per answer of the relay; a message takes six at most."""
 
 
 def message_id(delivery_id: str, sender: str) -> str:

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from shared.providers.delivery import SendingFailedError, SendingRejectedError
 
-_TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
+_TIMEOUT = urllib3.Timeout(connect=3.0, read=7.0)
 _TRY_LATER = frozenset({408, 425, 429})
 
 

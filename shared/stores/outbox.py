@@ -63,21 +63,27 @@ def _publish(
     return published
 
 
-def list_before(client: firestore.Client, moment: datetime, *, limit: int) -> dict[str, OutboundMessage]:
-    """Announcements written before ``moment``, oldest first."""
+def list_before(
+    client: firestore.Client, moment: datetime, *, after: datetime | None = None, limit: int
+) -> tuple[dict[str, OutboundMessage], datetime | None]:
+    """Announcements written before ``moment`` and behind ``after``, oldest first, and when the last was."""
     statement = (
         client.collection(COLLECTION)
         .where(filter=firestore.FieldFilter("created_at", "<", moment))
         .order_by("created_at")
         .limit(limit)
     )
+    if after is not None:
+        statement = statement.start_after({"created_at": after})
     found: dict[str, OutboundMessage] = {}
+    last: datetime | None = None
     for document in database.query(statement):
         row = document.fields
+        last = row["created_at"]
         found[document.id] = OutboundMessage(
             row["topic"], row["data"], row["ordering_key"], row["attributes"]
         )
-    return found
+    return found, last
 
 
 def find_oldest(client: firestore.Client) -> datetime | None:

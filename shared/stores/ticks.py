@@ -35,12 +35,13 @@ def find_latest(client: firestore.Client) -> PriceTick | None:
     return None
 
 
-def list_between(client: firestore.Client, after: int, before: int) -> list[PriceTick]:
-    """Ticks with ``after < sequence < before``, in order."""
+def list_between(client: firestore.Client, after: int, before: int, *, limit: int = 200) -> list[PriceTick]:
+    """The first ``limit`` ticks with ``after < sequence < before``, in order."""
     statement = (
         client.collection(COLLECTION)
         .where(filter=firestore.FieldFilter("sequence", ">", after))
         .where(filter=firestore.FieldFilter("sequence", "<", before))
         .order_by("sequence")
+        .limit(limit)
     )
     return [PriceTick.model_validate_json(document.fields["tick"]) for document in database.query(statement)]

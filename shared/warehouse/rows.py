@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from shared.events.base import Event
-from shared.events.margin import MarginSamples, MarginTransition, Valuation
+from shared.events.margin import MarginSamples, MarginTransition, Sample, Valuation
 from shared.events.prices import PriceTick
 
 _NUMERIC_PLACES = Decimal("1e-9")
@@ -73,9 +73,9 @@ def _samples(event: MarginSamples) -> list[Row]:
     return [
         Row(
             "margin_history",
-            f"{event.event_id}:{sample.account_id}",
+            _sample_id(event, sample),
             {
-                "row_id": f"{event.event_id}:{sample.account_id}",
+                "row_id": _sample_id(event, sample),
                 "account_id": sample.account_id,
                 "as_of": event.as_of.isoformat(),
                 "kind": "sample",
@@ -88,6 +88,11 @@ def _samples(event: MarginSamples) -> list[Row]:
         )
         for sample in event.samples
     ]
+
+
+def _sample_id(event: MarginSamples, sample: Sample) -> str:
+    """Of the account and the moment, not of the message: a repeat may chunk the accounts otherwise."""
+    return f"sample:{sample.account_id}:{event.as_of.isoformat()}"
 
 
 def _valuation(valuation: Valuation | None) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from gateway.authentication import REMEMBERED_FOR_S
 from gateway.schema import build_schema
 from gateway.sessions import CHECK_INTERVAL_S
 from shared.domain.api_keys import Scope
-from tests.gateway.conftest import ALL_SCOPES, Server, World, address, eventually
+from tests.eventually import eventually
+from tests.gateway.conftest import Server
+from tests.gateway.world import ALL_SCOPES, World, address
 
 OURS, THEIRS = 1, 2
 

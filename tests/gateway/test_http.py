@@ -14,7 +14,8 @@ from graphql import get_introspection_query, parse, validate
 from gateway.schema import build_schema
 from shared.errors import RetryableError
 from shared.stores import database
-from tests.gateway.conftest import Server, World
+from tests.gateway.conftest import Server
+from tests.gateway.world import World
 
 QUERY = "{ __typename }"
 NEW = "application/graphql-response+json"

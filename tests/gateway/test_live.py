@@ -11,7 +11,9 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from shared.domain.margin import State
 from shared.events import topics
 from tests.conftest import network_document
-from tests.gateway.conftest import Server, World, address, eventually, running
+from tests.eventually import eventually
+from tests.gateway.conftest import Server, running
+from tests.gateway.world import World, address
 
 HEALTH = """
 subscription($ids: [ID!]!) { marginHealth(accountIds: $ids) { kind sequence accounts {

@@ -8,7 +8,8 @@ from typing import Any
 from gateway.alerts.cursors import encode_sequences
 from gateway.alerts.streams import LATEST
 from shared.events.margin import transition_id
-from tests.gateway.conftest import Server, Socket, World, address
+from tests.gateway.conftest import Server, Socket
+from tests.gateway.world import World, address
 
 ALERTS = """
 subscription($ids: [ID!], $after: String) { alerts(accountIds: $ids, after: $after) {

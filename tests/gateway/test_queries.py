@@ -10,7 +10,9 @@ import pytest
 
 from shared.domain.margin import State
 from shared.warehouse import client as warehouse
-from tests.gateway.conftest import Server, World, address, eventually, running
+from tests.eventually import eventually
+from tests.gateway.conftest import Server, running
+from tests.gateway.world import World, address
 
 MARGIN = """
 query($id: ID!) { account(id: $id) { id version

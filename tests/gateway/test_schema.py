@@ -11,7 +11,8 @@ from graphql import FieldNode, GraphQLObjectType, OperationDefinitionNode, Opera
 from gateway.schema import build_schema, schema_text
 from shared.domain.margin import State
 from tests.conftest import ROOT
-from tests.gateway.conftest import Server, World, address
+from tests.gateway.conftest import Server
+from tests.gateway.world import World, address
 
 OPERATIONS = sorted((ROOT / "graphql" / "operations").glob("*.graphql"))
 

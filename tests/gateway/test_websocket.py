@@ -9,7 +9,8 @@ import pytest
 
 from gateway.limits import Limits
 from gateway.transports.websocket import close_reason
-from tests.gateway.conftest import Server, World, address, running
+from tests.gateway.conftest import Server, running
+from tests.gateway.world import World, address
 
 MARKS = "subscription { marks { sequence } }"
 SUBSCRIBE = {"id": "1", "type": "subscribe", "payload": {"query": MARKS}}

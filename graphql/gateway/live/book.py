@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from gateway.margin.types import Margin
-from gateway.marks.types import is_current, is_fresh
 from shared.domain.margin import MarginRecord, State, state_of
 from shared.domain.marks import MarkStatus
 from shared.domain.money import usd
@@ -249,10 +248,10 @@ class LiveBook:
 
     def _usable_at(self, now: datetime) -> tuple[Decimal | None, ...]:
         marks: list[Decimal | None] = [None] * (self._unlisted + 1)
-        if self.tick is not None and is_current(self.tick, self._network.tick_max_age_s, now):
-            for mark in self.tick.marks:
-                if mark.asset in self._index and mark.price is not None and is_fresh(mark, now):
-                    marks[self._index[mark.asset]] = mark.price
+        prices = {} if self.tick is None else self.tick.prices_at(now, self._network.tick_max_age_s)
+        for asset, price in prices.items():
+            if asset in self._index:
+                marks[self._index[asset]] = price
         return tuple(marks)
 
     def _evaluate(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import strawberry
@@ -51,7 +51,7 @@ class MarksMessage:
 
 def _mark(mark: prices.Mark, now: datetime) -> Mark:
     status, price, reason = mark.status, mark.price, mark.reason
-    if status is domain.MarkStatus.OK and not is_fresh(mark, now):
+    if status is domain.MarkStatus.OK and not mark.is_fresh(now):
         status, price = domain.MarkStatus.STALE, None
         reason = f"observed at {mark.observed_at}, older than {mark.max_age_s} s"
     return Mark(
@@ -66,22 +66,12 @@ def _mark(mark: prices.Mark, now: datetime) -> Mark:
     )
 
 
-def is_fresh(mark: prices.Mark, now: datetime) -> bool:
-    """Whether an observation is young enough at ``now``."""
-    return mark.observed_at is not None and now - mark.observed_at <= timedelta(seconds=mark.max_age_s)
-
-
-def is_current(tick: prices.PriceTick, tick_max_age_s: int, now: datetime) -> bool:
-    """Whether a tick is young enough at ``now``."""
-    return now - tick.as_of <= timedelta(seconds=tick_max_age_s)
-
-
 def from_tick(tick: prices.PriceTick, tick_max_age_s: int, now: datetime) -> Marks:
     """A tick as it may be used at ``now``."""
     return Marks(
         sequence=tick.sequence,
         as_of=tick.as_of,
-        current=is_current(tick, tick_max_age_s, now),
+        current=tick.is_current(now, tick_max_age_s),
         marks=[_mark(mark, now) for mark in tick.marks],
     )
 

@@ -9,7 +9,6 @@ import asyncio
 import strawberry
 
 from gateway.context import Info
-from gateway.marks.types import is_current
 from gateway.permissions import NeedsOperationsScope
 from gateway.platform.types import StateCount, SystemStatus
 from shared.runtime import clock
@@ -32,7 +31,7 @@ class PlatformQueries:
             stores.read(margin_progress.find),
         )
         tick = live.book.tick
-        current = tick is not None and is_current(tick, info.context.network.tick_max_age_s, clock.now())
+        current = tick is not None and tick.is_current(clock.now(), info.context.network.tick_max_age_s)
         return SystemStatus(
             tick_sequence=tick.sequence if tick else None,
             tick_as_of=tick.as_of if tick else None,
