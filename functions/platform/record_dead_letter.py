@@ -58,7 +58,10 @@ def _letter(body: Any, context: Context) -> DeadLetter:
     message = body.get("message") if isinstance(body, Mapping) else None
     if not isinstance(message, Mapping) or "messageId" not in message:
         raise TerminalError("the body is not a Pub/Sub push request", field="message")
-    attributes: dict[str, str] = dict(message.get("attributes") or {})
+    given = message.get("attributes") or {}
+    if not isinstance(given, Mapping):
+        raise TerminalError("the attributes are not an object", field="message.attributes")
+    attributes: dict[str, str] = dict(given)
     try:
         data = base64.b64decode(message.get("data") or "", validate=True)
     except binascii.Error as error:

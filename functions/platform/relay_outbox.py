@@ -38,7 +38,7 @@ def relay_outbox(_request: Request, context: Context) -> Response:
 
 def _begin(context: Context) -> Callable[[], bool]:
     client = database.connect(context.settings)
-    after: datetime | None = None
+    after: tuple[datetime, str] | None = None
 
     def step() -> bool:
         nonlocal after

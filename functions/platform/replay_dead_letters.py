@@ -11,7 +11,7 @@ A message is published before it is marked: a crash in between puts it back twic
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,7 +27,9 @@ from shared.stores.dead_letters import DeadLetter, DeadLetterStatus
 class _Order(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    dead_letter_ids: list[str] = Field(default_factory=list, max_length=500)
+    dead_letter_ids: list[Annotated[str, Field(pattern=r"^[^/]+$")]] = Field(
+        default_factory=list, max_length=500
+    )
     topic: str | None = None
     limit: int = Field(default=100, ge=1, le=500)
 

@@ -64,22 +64,28 @@ def _publish(
 
 
 def list_before(
-    client: firestore.Client, moment: datetime, *, after: datetime | None = None, limit: int
-) -> tuple[dict[str, OutboundMessage], datetime | None]:
-    """Announcements written before ``moment`` and behind ``after``, oldest first, and when the last was."""
+    client: firestore.Client, moment: datetime, *, after: tuple[datetime, str] | None = None, limit: int
+) -> tuple[dict[str, OutboundMessage], tuple[datetime, str] | None]:
+    """Announcements written before ``moment`` and behind ``after``, oldest first, and the place of the last.
+
+    A place is a time and an outbox id: those of one commit share their time.
+    """
     statement = (
         client.collection(COLLECTION)
         .where(filter=firestore.FieldFilter("created_at", "<", moment))
         .order_by("created_at")
+        .order_by("__name__")
         .limit(limit)
     )
     if after is not None:
-        statement = statement.start_after({"created_at": after})
+        statement = statement.start_after(
+            {"created_at": after[0], "__name__": client.document(f"{COLLECTION}/{after[1]}")}
+        )
     found: dict[str, OutboundMessage] = {}
-    last: datetime | None = None
+    last: tuple[datetime, str] | None = None
     for document in database.query(statement):
         row = document.fields
-        last = row["created_at"]
+        last = (row["created_at"], document.id)
         found[document.id] = OutboundMessage(
             row["topic"], row["data"], row["ordering_key"], row["attributes"]
         )

@@ -81,15 +81,18 @@ class Caller:
         return Outcome(response.status_code, response.get_json(silent=True))
 
     def request(self, function: str, body: Any = None, *, schedule_time: datetime | None = None) -> Outcome:
-        """Call an HTTP function, as Cloud Scheduler does where ``schedule_time`` is given."""
-        headers = (
-            {} if schedule_time is None else {"X-CloudScheduler-ScheduleTime": schedule_time.isoformat()}
-        )
-        response = (
-            self._client(function).post("/", json=body, headers=headers)
-            if body is not None
-            else (self._client(function).post("/", headers=headers))
-        )
+        """Call an HTTP function, as Cloud Scheduler does where ``schedule_time`` is given; bytes are sent as
+        they are, anything else as JSON."""
+        headers = {}
+        if schedule_time is not None:
+            headers["X-CloudScheduler-ScheduleTime"] = schedule_time.isoformat()
+        client = self._client(function)
+        if isinstance(body, bytes):
+            response = client.post("/", data=body, headers=headers)
+        elif body is None:
+            response = client.post("/", headers=headers)
+        else:
+            response = client.post("/", json=body, headers=headers)
         return Outcome(response.status_code, response.get_json(silent=True))
 
 

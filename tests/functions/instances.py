@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -73,6 +74,12 @@ class Instances:
     def push(self, url: str, topic: str, event: Event) -> None:
         """Deliver a message without waiting for its answer."""
         self._send(_path(url, self._project, topic), _body(self._project, topic, event))
+
+    def request_and_kill(self, url: str, body: Any, *, once: Callable[[], bool]) -> None:
+        """Call an HTTP function, and kill its instance as soon as ``once`` is true."""
+        self._send(url, body)
+        eventually(once, within_s=20)
+        self.kill(url)
 
     def _send(self, address: str, body: Any) -> None:
         def send() -> None:
