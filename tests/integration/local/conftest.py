@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -21,16 +20,6 @@ from local.ports import free_ports
 from local.supervisor import Part, Supervisor
 
 T = TypeVar("T")
-
-
-def eventually(check: Callable[[], T], *, within_s: float = 15.0) -> T:
-    """The first truthy result of a check, asked again until the time is up."""
-    deadline = time.monotonic() + within_s
-    while not (result := check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"still {result!r} after {within_s:g} s")
-        time.sleep(0.02)
-    return result
 
 
 def ask(

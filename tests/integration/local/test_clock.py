@@ -13,7 +13,8 @@ from local.clock import Job, JobError, backoffs_s, follow, next_due, run_once
 from local.emulators import EmulatorHosts
 from local.provision import provision_messaging
 from shared.manifest import ScheduleRetry, load_manifest
-from tests.integration.local.conftest import eventually, recorded
+from tests.eventually import eventually
+from tests.integration.local.conftest import recorded
 
 NOON = datetime(2026, 3, 1, 12, 0, 20, tzinfo=UTC)
 RETRY = ScheduleRetry(count=4, min_backoff_s=20)

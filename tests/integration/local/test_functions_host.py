@@ -18,7 +18,8 @@ from local.ordered_deliveries import allowed_time_s
 from local.ports import free_ports
 from local.provision import provision_messaging
 from shared.manifest import MessageRetry, load_manifest
-from tests.integration.local.conftest import ask, ask_json, eventually, recorded
+from tests.eventually import eventually
+from tests.integration.local.conftest import ask, ask_json, recorded
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from local.platform import OWN_PARTS, Platform, PlatformOptions
-from tests.integration.local.conftest import ask, ask_json, eventually, is_alive
+from tests.eventually import eventually
+from tests.integration.local.conftest import ask, ask_json, is_alive
 
 
 def test_a_part_that_cannot_start_is_named_and_nothing_is_left(

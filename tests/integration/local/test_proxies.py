@@ -13,7 +13,8 @@ import pytest
 
 from local.emulators import EmulatorHosts
 from local.fault_proxy import FAULTS
-from tests.integration.local.conftest import ask, ask_json, eventually, recorded
+from tests.eventually import eventually
+from tests.integration.local.conftest import ask, ask_json, recorded
 
 CHAIN_ID = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
 

@@ -17,7 +17,8 @@ from local.journal import Journal
 from local.ports import free_ports
 from local.supervisor import Supervisor
 from local.webhook_sink import SECRET_VARIABLE
-from tests.integration.local.conftest import ask, ask_json, eventually
+from tests.eventually import eventually
+from tests.integration.local.conftest import ask, ask_json
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 

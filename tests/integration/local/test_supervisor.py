@@ -14,7 +14,8 @@ import pytest
 
 from local.environment import ROOT, process_environment
 from local.supervisor import Part, PartDiedError, Supervisor
-from tests.integration.local.conftest import eventually, is_alive
+from tests.eventually import eventually
+from tests.integration.local.conftest import is_alive
 
 
 def script(
