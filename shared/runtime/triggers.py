@@ -41,6 +41,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
+_SCHEDULE_TIME = "X-CloudScheduler-ScheduleTime"
+
 _log = logging.getLogger(__name__)
 
 
@@ -148,10 +150,8 @@ def http_function(
 
         @functools.wraps(handle)
         def receive(request: flask.Request) -> flask.typing.ResponseReturnValue:
-            scheduled = request.headers.get("X-CloudScheduler-ScheduleTime")
-            as_of = _parse_time(scheduled) if scheduled else clock.now()
-            context = _enter(declaration, as_of, request.headers.get("traceparent"))
             try:
+                context = _enter(declaration, _arrival(request), request.headers.get("traceparent"))
                 response = handle(Request(request.args, _body(request)), context)
             except TerminalError as error:
                 return {"error": error.reason, "field": error.field}, 400
@@ -193,6 +193,20 @@ class _Message:
 
 def _parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _arrival(request: flask.Request) -> datetime:
+    """The time of the schedule, where Cloud Scheduler calls; else this moment."""
+    scheduled = request.headers.get(_SCHEDULE_TIME)
+    if not scheduled:
+        return clock.now()
+    try:
+        moment = _parse_time(scheduled)
+    except ValueError as error:
+        raise TerminalError(f"{scheduled!r} is not a time", field=_SCHEDULE_TIME) from error
+    if moment.tzinfo is None:
+        raise TerminalError(f"{scheduled!r} has no time zone", field=_SCHEDULE_TIME)
+    return moment
 
 
 def _body(request: flask.Request) -> Any:

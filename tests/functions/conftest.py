@@ -66,33 +66,42 @@ class Caller:
         """Deliver a message as a push subscription does."""
         data = message if isinstance(message, bytes) else message.encode()
         moment = published_at or datetime.now(UTC)
-        response = self._client(function).post(
-            f"/projects/{self._project.project_id}/topics/{topic}",
-            json={
-                "subscription": f"projects/{self._project.project_id}/subscriptions/{function}--{topic}",
-                "message": {
-                    "data": base64.b64encode(data).decode(),
-                    "messageId": message_id or uuid.uuid4().hex,
-                    "publishTime": moment.isoformat(),
-                    "attributes": dict(attributes or {}),
-                },
+        body = {
+            "subscription": f"projects/{self._project.project_id}/subscriptions/{function}--{topic}",
+            "message": {
+                "data": base64.b64encode(data).decode(),
+                "messageId": message_id or uuid.uuid4().hex,
+                "publishTime": moment.isoformat(),
+                "attributes": dict(attributes or {}),
             },
-        )
-        return Outcome(response.status_code, response.get_json(silent=True))
+        }
+        return Outcome(self.push_body(function, topic, body), None)
 
-    def request(self, function: str, body: Any = None, *, schedule_time: datetime | None = None) -> Outcome:
+    def push_body(self, function: str, topic: str, body: Mapping[str, Any]) -> int:
+        """Post the body of a push as it is; the status."""
+        path = f"/projects/{self._project.project_id}/topics/{topic}"
+        return int(self._client(function).post(path, json=body).status_code)
+
+    def request(
+        self,
+        function: str,
+        body: Any = None,
+        *,
+        schedule_time: datetime | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Outcome:
         """Call an HTTP function, as Cloud Scheduler does where ``schedule_time`` is given; bytes are sent as
         they are, anything else as JSON."""
-        headers = {}
+        sent = dict(headers or {})
         if schedule_time is not None:
-            headers["X-CloudScheduler-ScheduleTime"] = schedule_time.isoformat()
+            sent["X-CloudScheduler-ScheduleTime"] = schedule_time.isoformat()
         client = self._client(function)
         if isinstance(body, bytes):
-            response = client.post("/", data=body, headers=headers)
+            response = client.post("/", data=body, headers=sent)
         elif body is None:
-            response = client.post("/", headers=headers)
+            response = client.post("/", headers=sent)
         else:
-            response = client.post("/", json=body, headers=headers)
+            response = client.post("/", json=body, headers=sent)
         return Outcome(response.status_code, response.get_json(silent=True))
 
 
