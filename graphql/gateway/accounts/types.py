@@ -20,6 +20,8 @@ from gateway.pagination import (
     page,
 )
 from gateway.permissions import NeedsAlertsScope, NeedsEscrowsScope
+from gateway.risk.reading import account_requirements
+from gateway.risk.requirements import MarginRequirements
 from gateway.scalars import BigInt, DateTime, Decimal
 from shared.domain import positions
 from shared.domain.money import whole_tokens
@@ -49,6 +51,10 @@ class Account:
         margin = await info.context.loaders.margin.load(str(self.id))
         assert margin is not None  # the account was read in this operation
         return margin
+
+    @strawberry.field(description="What margin requires and leaves free at the latest tick.")
+    async def requirements(self, info: Info) -> MarginRequirements:
+        return await account_requirements(info, str(self.id))
 
     @strawberry.field(permission_classes=[NeedsAlertsScope], description="Its alerts, newest first.")
     async def alerts(

@@ -1,0 +1,147 @@
+"""The network's assets with the marks that may be used, and accounts valued at them. No clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Context, Decimal
+
+import numpy as np
+
+from gateway.live.book import factor_table
+from shared.domain.margin import MarginRecord, State, state_of
+from shared.domain.network import Network
+from shared.domain.positions import Account, Position
+from shared.events.prices import PriceTick
+from shared.risk import positions as core
+from shared.risk.book import Book
+from shared.risk.evaluator import Marks
+from shared.risk.margin import classify_states, decide_state_exact, health_pct
+from shared.risk.policy import MarginPolicy
+from shared.risk.positions import BookRow, FactorTable
+from shared.risk.states import NEVER_EVALUATED, MarginState
+
+_TWELVE_DIGITS = Context(prec=12)
+
+
+@dataclass(frozen=True)
+class Market:
+    """The listed assets in the order of the risk core's arrays, their factors, and one tick's usable marks.
+
+    The arrays have one asset more, which never has a mark: it stands for every asset that the network
+    description does not list. ``as_of`` is the tick's moment, or that of the answer before the first tick.
+    """
+
+    assets: tuple[str, ...]
+    factors: FactorTable
+    policy: MarginPolicy
+    marks: Marks
+    prices: dict[str, Decimal]
+    tick_sequence: int | None
+    as_of: datetime
+
+    @classmethod
+    def at(cls, network: Network, tick: PriceTick | None, now: datetime) -> Market:
+        """What may be used at ``now`` of a tick."""
+        index, factors = factor_table(network)
+        usable = {} if tick is None else tick.prices_at(now, network.tick_max_age_s)
+        prices = {asset: price for asset in index if (price := usable.get(asset)) is not None}
+        return cls(
+            tuple(index),
+            factors,
+            network.margin_policy,
+            Marks.from_decimals([*(prices.get(asset) for asset in index), None]),
+            prices,
+            None if tick is None else tick.sequence,
+            now if tick is None else tick.as_of,
+        )
+
+    def index(self, asset: str) -> int:
+        """Where an asset stands in the core's arrays."""
+        return self.assets.index(asset) if asset in self.assets else len(self.assets)
+
+    def core_positions(self, held: Iterable[Position]) -> list[core.Position]:
+        """Positions as the risk core takes them."""
+        return [core.Position(self.index(p.asset), p.decimals, p.collateral_base, p.debt_base) for p in held]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """An account and the risk core's code of its last valued state, for hysteresis."""
+
+    account: Account
+    previous: int
+
+    @classmethod
+    def of(cls, account: Account, record: MarginRecord | None) -> Holder:
+        """An account with what is recorded of it."""
+        known = None if record is None else record.valued_state
+        return cls(account, NEVER_EVALUATED if known is None else known.code)
+
+    @property
+    def held_assets(self) -> tuple[str, ...]:
+        """Assets in which anything is held or owed, in order."""
+        held = self.account.positions.values()
+        return tuple(sorted({p.asset for p in held if p.collateral_base or p.debt_base}))
+
+
+@dataclass(frozen=True, slots=True)
+class Valuation:
+    """An account at a market's marks; the amounts are NaN while it is UNVALUED.
+
+    ``state`` has the hysteresis of the state before; ``threshold_state`` has none: it says on which side of
+    each threshold the account is, exactly.
+    """
+
+    holder: Holder
+    row: BookRow
+    state: State
+    threshold_state: MarginState
+    unvalued_assets: tuple[str, ...]
+    collateral_usd: float
+    debt_usd: float
+    health_pct: float
+
+    @property
+    def is_valued(self) -> bool:
+        """Whether there are numbers."""
+        return self.state is not State.UNVALUED
+
+
+def value_accounts(market: Market, holders: Sequence[Holder]) -> list[Valuation]:
+    """Accounts at a market's marks, in one pass; recorded nowhere."""
+    positions = [market.core_positions(holder.account.positions.values()) for holder in holders]
+    rows = [market.factors.row(held) for held in positions]
+    book = Book.from_rows(rows, len(market.factors))
+    in_rows = book.revalue(market.marks.values)
+    order = book.rows_of(range(len(holders)))
+    collateral, debt = in_rows.collateral_usd[order], in_rows.debt_usd[order]
+    health = health_pct(collateral, debt)
+    previous = np.array([[holder.previous for holder in holders], [NEVER_EVALUATED] * len(holders)])
+    states, uncertain = classify_states(collateral, debt, market.policy, previous, terms=book.max_terms)
+    for kind, number in zip(*np.nonzero(uncertain), strict=True):
+        held = positions[number]
+        exact = market.marks.exact_for({position.asset for position in held})
+        states[kind, number] = decide_state_exact(
+            held, exact, market.factors, market.policy, int(previous[kind, number])
+        )
+    return [
+        Valuation(
+            holder=holder,
+            row=rows[i],
+            # An account that holds nothing has no mark to miss; without a tick it is still not valued.
+            state=State.UNVALUED if market.tick_sequence is None else state_of(int(states[0, i])),
+            threshold_state=MarginState(int(states[1, i])),
+            unvalued_assets=tuple(asset for asset in holder.held_assets if asset not in market.prices),
+            collateral_usd=float(collateral[i]),
+            debt_usd=float(debt[i]),
+            health_pct=float(health[i]),
+        )
+        for i, holder in enumerate(holders)
+    ]
+
+
+def price_decimal(value: float) -> Decimal:
+    """A price from the risk core's float64, to 12 significant digits: a coin may cost millionths."""
+    return _TWELVE_DIGITS.create_decimal_from_float(value)

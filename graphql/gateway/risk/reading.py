@@ -1,0 +1,59 @@
+"""Accounts as stored, at the latest tick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.context import Info
+from gateway.errors import AccountNotFoundError, LimitExceededError
+from gateway.permissions import account_argument, visible_accounts
+from gateway.risk.market import Holder, Market, value_accounts
+from gateway.risk.requirements import MarginRequirements, from_valuation
+from shared.runtime import clock
+
+MAX_ACCOUNTS = 100
+
+
+def latest_market(info: Info) -> Market:
+    """The marks that may be used now."""
+    return Market.at(info.context.network, info.context.live.book.tick, clock.now())
+
+
+async def find_holder(info: Info, account_id: str) -> Holder | None:
+    """An account that the key may see, or None."""
+    account = await info.context.loaders.account.load(account_id)
+    if account is None:
+        return None
+    return Holder.of(account, await info.context.loaders.margin_record.load(account_id))
+
+
+async def account_requirements(info: Info, account_id: str) -> MarginRequirements:
+    """The requirements of an account that was read in this operation."""
+    holder = await find_holder(info, account_id)
+    assert holder is not None
+    market = latest_market(info)
+    (valuation,) = value_accounts(market, [holder])
+    return from_valuation(market, valuation)
+
+
+async def read_holders(info: Info, account_ids: Sequence[str], argument: str) -> list[Holder]:
+    """Accounts given as an argument, each once.
+
+    Raises:
+        AccountNotFoundError: naming the first that does not exist, or that the key may not see.
+        LimitExceededError: for more than 100.
+    """
+    if len(account_ids) > MAX_ACCOUNTS:
+        raise LimitExceededError(
+            "accounts_per_stress_test", MAX_ACCOUNTS, len(account_ids), argument=argument
+        )
+    wanted = visible_accounts(info, account_ids, argument)
+    given = [account_argument(account_id, argument) for account_id in account_ids]
+    accounts = await info.context.loaders.account.load_many(list(wanted))
+    records = await info.context.loaders.margin_record.load_many(list(wanted))
+    holders: list[Holder] = []
+    for account_id, account, record in zip(wanted, accounts, records, strict=True):
+        if account is None:
+            raise AccountNotFoundError(account_id, f"{argument}.{given.index(account_id)}")
+        holders.append(Holder.of(account, record))
+    return holders
