@@ -21,6 +21,7 @@ from gateway.margin.subscriptions import MarginSubscriptions
 from gateway.marks.queries import MarkQueries
 from gateway.marks.subscriptions import MarkSubscriptions
 from gateway.platform.queries import PlatformQueries
+from gateway.risk.queries import RiskQueries
 from gateway.scalars import SCALARS
 
 
@@ -32,6 +33,7 @@ class Query(
     AlertQueries,
     DeliveryQueries,
     HistoryQueries,
+    RiskQueries,
     PlatformQueries,
 ):
     """The root of queries."""

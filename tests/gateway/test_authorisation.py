@@ -75,6 +75,12 @@ def accesses(number: int) -> list[Access]:
             Scope.HISTORY_READ,
         ),
         _of(
+            "Query.marginPreview",
+            f'{{ marginPreview(accountId: "{account}", changes: [{{asset: "ETH", debtBaseDelta: "1"}}])'
+            " { accountId } }",
+            Scope.ACCOUNTS_READ,
+        ),
+        _of(
             "Query.systemStatus", "{ systemStatus { deadLetters } }", Scope.OPERATIONS_READ, unrestricted=True
         ),
         _of(
