@@ -10,6 +10,7 @@ from binascii import Error as Base64Error
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 import urllib3
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
@@ -28,17 +29,19 @@ def webhook_id(delivery_id: str) -> str:
 class WebhookSender:
     """Posts signed webhooks, keeping connections."""
 
-    def __init__(self) -> None:
-        self._pool = urllib3.PoolManager(num_pools=64, maxsize=32, timeout=_TIMEOUT, retries=False)
+    def __init__(self, timeout: urllib3.Timeout = _TIMEOUT) -> None:
+        self._pool = urllib3.PoolManager(num_pools=64, maxsize=32, timeout=timeout, retries=False)
 
     def send(self, *, delivery_id: str, url: str, secret: str, body: bytes, now: datetime) -> None:
         """Post one webhook.
 
         Raises:
             SendingRejectedError: the endpoint refused it for good (a 4xx that is no request to try later,
-                a redirect), or the secret cannot sign.
+                a redirect), or its address or secret cannot be used.
             SendingFailedError: the endpoint could not be reached, timed out, or asked to try later.
         """
+        if not _is_http(url):
+            raise SendingRejectedError("the endpoint's address is not an http(s) URL")
         identifier = webhook_id(delivery_id)
         try:
             signature = Webhook(secret).sign(identifier, now, body.decode())
@@ -57,6 +60,8 @@ class WebhookSender:
                 },
                 redirect=False,
             )
+        except urllib3.exceptions.LocationValueError as error:
+            raise SendingRejectedError("the endpoint's address is not an http(s) URL") from error
         except urllib3.exceptions.HTTPError as error:
             raise SendingFailedError(f"the endpoint did not answer: {type(error).__name__}") from error
         if 200 <= response.status < 300:
@@ -64,6 +69,14 @@ class WebhookSender:
         if response.status >= 500 or response.status in _TRY_LATER:
             raise SendingFailedError(f"the endpoint answered HTTP {response.status}")
         raise SendingRejectedError(f"the endpoint answered HTTP {response.status}")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 @lru_cache(maxsize=1)
