@@ -81,6 +81,18 @@ def accesses(number: int) -> list[Access]:
             Scope.ACCOUNTS_READ,
         ),
         _of(
+            "Query.stressTest",
+            f'{{ stressTest(accountIds: ["{account}"], scenario: "rally_day")'
+            " { accounts { accountId } } }",
+            Scope.ACCOUNTS_READ,
+        ),
+        _of(
+            "Query.reverseStress",
+            f'{{ reverseStress(accountIds: ["{account}"], assets: ["ETH"]) {{ accounts {{ accountId }} }} }}',
+            Scope.ACCOUNTS_READ,
+        ),
+        _of("Query.stressScenarios", "{ stressScenarios { name } }", Scope.ACCOUNTS_READ),
+        _of(
             "Query.systemStatus", "{ systemStatus { deadLetters } }", Scope.OPERATIONS_READ, unrestricted=True
         ),
         _of(
