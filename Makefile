@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-ACCOUNTS ?= 250
+ACCOUNTS ?= 100
 SCENARIO ?= crash
 SEED ?= 1
 
@@ -46,7 +46,7 @@ setup: prerequisites ## Install everything into this folder: Python, npm, contra
 	@$(BIN)/python -m local.emulators archive
 
 .PHONY: demo
-demo: setup ## Start the platform and play a market crash; ACCOUNTS=250 SCENARIO=crash. Ctrl-C ends it.
+demo: setup ## Start the platform and play a market crash; ACCOUNTS=100 SCENARIO=crash. Ctrl-C ends it.
 	@$(BIN)/python -m local.demo --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED)
 
 .PHONY: smoke

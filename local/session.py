@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,8 @@ from shared.errors import FusionError
 from shared.stores import accounts, margin_progress, margin_states, ticks
 
 SETTLED_WITHIN_S = 180.0
-_POLL_S = 0.2
+_POLL_S = 0.25
+_ACCOUNTS_PER_LOOK = 50
 
 
 class NotSettledError(FusionError):
@@ -63,15 +64,28 @@ class Session:
                 raise NotSettledError(f"after {within_s:.0f} s: {said}")
             time.sleep(_POLL_S)
 
-    def unprojected(self) -> str | None:
-        """Which account's positions are not yet the contract's, or not yet evaluated; None if all are."""
+    def wait_projected(self, *, within_s: float = SETTLED_WITHIN_S) -> None:
+        """Wait until every account's positions are the contract's and evaluated; nobody may act meanwhile."""
         on_chain = self.chain.positions(self.deployment, self.account_ids)
-        known = {
-            account.account_id: account for account, _ in accounts.list_updated_since(self.database, None)
-        }
+
+        def unprojected() -> str | None:
+            # Those that were found settled once need not be looked at again.
+            while on_chain:
+                next_ids = list(on_chain)[:_ACCOUNTS_PER_LOOK]
+                missing = self._unprojected({account_id: on_chain[account_id] for account_id in next_ids})
+                if missing is not None:
+                    return missing
+                for account_id in next_ids:
+                    del on_chain[account_id]
+            return None
+
+        self.wait(unprojected, within_s=within_s)
+
+    def _unprojected(self, on_chain: Mapping[str, Mapping[str, tuple[int, int]]]) -> str | None:
+        known = accounts.find_many(self.database, on_chain)
         records = {
-            record.account_id: record
-            for record, _, _ in margin_states.list_updated_since(self.database, None)
+            account_id: record
+            for account_id, (record, _) in margin_states.find_many(self.database, on_chain).items()
         }
         for account_id, expected in on_chain.items():
             account = known.get(account_id)
@@ -181,8 +195,8 @@ def populate(platform: Platform, *, n_accounts: int, seed: int, progress: Callab
     )
     progress("clients deposit collateral")
     fund(chain, deployment, clients)
-    session.wait(session.unprojected)
+    session.wait_projected()
     progress("clients borrow")
     lend(chain, deployment, clients)
-    session.wait(session.unprojected)
+    session.wait_projected()
     return session

@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -81,9 +81,14 @@ def undelivered(session: Session) -> str | None:
 def violations(session: Session, scenario: Scenario) -> list[str]:
     """What does not hold at the end of the story."""
     found: list[str] = []
-    for missing in (session.unpriced, session.unprojected, lambda: undelivered(session)):
+    settling: tuple[Callable[[], None], ...] = (
+        lambda: session.wait(session.unpriced, within_s=60.0),
+        lambda: session.wait_projected(within_s=60.0),
+        lambda: session.wait(lambda: undelivered(session), within_s=60.0),
+    )
+    for settle in settling:
         try:
-            session.wait(missing, within_s=60.0)
+            settle()
         except NotSettledError as error:
             found.append(str(error))
     found += _unexpected(session, scenario.expect)
@@ -203,7 +208,7 @@ def story_parser(description: str) -> argparse.ArgumentParser:
         return count
 
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--accounts", type=at_least_two, default=250)
+    parser.add_argument("--accounts", type=at_least_two, default=100)
     parser.add_argument("--scenario", default="crash")
     parser.add_argument("--seed", type=int, default=1)
     return parser

@@ -225,7 +225,7 @@ def _sweep(book: WarmBook, context: Context) -> None:
             return
         prices = tick.prices_at(context.as_of, context.network.tick_max_age_s)
         if prices != book.prices:
-            _, commits = book.evaluate(
+            changed, commits = book.evaluate(
                 prices,
                 tick_sequence=tick.sequence,
                 as_of=context.as_of,
@@ -233,6 +233,10 @@ def _sweep(book: WarmBook, context: Context) -> None:
                 traceparent=context.traceparent,
             )
             applied += commits
+            if changed:
+                book.note_records(
+                    database.Commit(database.connect(context.settings), traceparent=context.traceparent)
+                )
         if not tick.is_current(context.as_of, context.network.tick_max_age_s) and not book.prices_stopped:
             commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
             _announce_prices(commit, book, tick, stopped=True, context=context)

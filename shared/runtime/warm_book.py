@@ -28,7 +28,7 @@ from shared.events.prices import PriceTick
 from shared.runtime.context import load_network
 from shared.stores import accounts, database, margin_progress, margin_states, ticks
 
-OVERLAP = timedelta(seconds=10)
+OVERLAP = timedelta(seconds=3)
 """How far before the last look the next one begins: a write is seen less than this after its stamp."""
 
 _DECISIONS_PER_COMMIT = database.MAX_WRITES // 3
@@ -86,9 +86,12 @@ class WarmBook:
         try:
             if not self._loaded:
                 self._reset()
-            known, since = self._progress, self._looked_at
+            known, known_at, since = self._progress, self._progress_read_at, self._looked_at
             looked_at = self._read_progress()
-            self._take_accounts_and_records(None if since is None else since - OVERLAP)
+            if since is None:
+                self._take_everything()
+            else:
+                self._take_changes(since - OVERLAP, all_records=self._progress_read_at != known_at)
             if self._progress != known:
                 self._take_tick()
             self._looked_at = looked_at
@@ -105,8 +108,24 @@ class WarmBook:
         self._progress_read_at = found.read_at
         return found.seen_at
 
-    def _take_accounts_and_records(self, since: datetime | None) -> None:
-        self.take(account for account, _ in accounts.list_updated_since(self._client, since))
+    def _take_everything(self) -> None:
+        self.take(account for account, _ in accounts.list_updated_since(self._client, None))
+        self._take_records_since(None)
+
+    def _take_changes(self, since: datetime, *, all_records: bool) -> None:
+        """What others wrote: positions that this book does not have, with what was decided on them; and
+        every record, where another instance has evaluated ticks or swept."""
+        versions = accounts.list_versions_since(self._client, since)
+        news = [
+            account_id for account_id, version in versions.items() if version > self.book.version(account_id)
+        ]
+        self.take(accounts.find_many(self._client, news).values())
+        if all_records:
+            self._take_records_since(since)
+        else:
+            self._take_records(margin_states.find_many(self._client, news))
+
+    def _take_records_since(self, since: datetime | None) -> None:
         self._take_records(
             {
                 record.account_id: (record, read_at)
@@ -236,6 +255,14 @@ class WarmBook:
             ConflictError: another instance did, or evaluated a tick.
         """
         self._record_progress(self._progress, commit, prices_stopped=True)
+
+    def note_records(self, commit: database.Commit) -> None:
+        """Tell other instances that records changed though no tick was evaluated.
+
+        Raises:
+            ConflictError: another instance did, or evaluated a tick.
+        """
+        self._record_progress(self._progress, commit, prices_stopped=self._prices_stopped)
 
     def _record_progress(self, sequence: int, commit: database.Commit, *, prices_stopped: bool) -> None:
         index = commit.replace(

@@ -87,6 +87,19 @@ def list_page(
     return [decode(document.fields) for document in database.query(statement)]
 
 
+def list_versions_since(client: firestore.Client, moment: datetime) -> dict[str, int]:
+    """The version of each account written at or after ``moment``, by id; the positions are not read."""
+    statement = (
+        client.collection(COLLECTION)
+        .where(filter=firestore.FieldFilter("updated_at", ">=", moment))
+        .order_by("updated_at")
+        .select(["account_id", "version"])
+    )
+    return {
+        document.fields["account_id"]: document.fields["version"] for document in database.query(statement)
+    }
+
+
 def list_updated_since(client: firestore.Client, moment: datetime | None) -> list[tuple[Account, datetime]]:
     """Accounts written at or after ``moment`` (all where None), oldest write first, with the write's time."""
     statement = client.collection(COLLECTION).order_by("updated_at")

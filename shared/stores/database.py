@@ -7,7 +7,7 @@ loser of a race gets a :class:`~shared.errors.ConflictError`, reads again and de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -17,6 +17,7 @@ from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import firestore
 
+from shared.combining import Combiner
 from shared.config import Settings
 from shared.errors import ConflictError, RetryableError
 from shared.events.base import Event
@@ -40,6 +41,8 @@ _RETRY = Retry(
 )
 _FAILURES = (google_errors.GoogleAPICallError, google_errors.RetryError)
 _OUTBOX = "outbox"
+_SMALL_COMMIT = 10
+_READS_TOGETHER = 100
 
 
 @lru_cache(maxsize=16)
@@ -119,7 +122,7 @@ class Commit:
         self._announced[outbox_id] = message
 
     def apply(self) -> None:
-        """Commit all writes.
+        """Commit all writes. Small commits of several threads that come together share a request.
 
         Raises:
             ConflictError: a precondition failed; nothing was written.
@@ -128,20 +131,62 @@ class Commit:
         """
         if not len(self._batch):
             return
-        try:
-            self._results = list(self._batch.commit(retry=_RETRY, timeout=_TIMEOUT_S))
-        except (
-            google_errors.Conflict,
-            google_errors.FailedPrecondition,
-            google_errors.NotFound,
-        ) as error:
-            raise ConflictError(f"a document changed while it was being decided on: {error}") from error
-        except _FAILURES as error:
-            raise RetryableError(f"Firestore did not take a commit: {error}") from error
+        if len(self._batch) > _SMALL_COMMIT:
+            self._results = _commit(self._batch)
+            return
+        outcome = _commits(self._client).do(self._batch)
+        if isinstance(outcome, Exception):
+            raise outcome
+        self._results = outcome
 
     def update_time(self, index: int) -> Any:
         """When the write at ``index`` took effect, to be passed as ``read_at`` of the next one."""
         return self._results[index].update_time
+
+
+def _commit(batch: firestore.WriteBatch) -> list[Any]:
+    try:
+        return list(batch.commit(retry=_RETRY, timeout=_TIMEOUT_S))
+    except (
+        google_errors.Conflict,
+        google_errors.FailedPrecondition,
+        google_errors.NotFound,
+    ) as error:
+        raise ConflictError(f"a document changed while it was being decided on: {error}") from error
+    except _FAILURES as error:
+        raise RetryableError(f"Firestore did not take a commit: {error}") from error
+
+
+@lru_cache(maxsize=16)
+def _commits(client: firestore.Client) -> Combiner[firestore.WriteBatch, list[Any] | Exception]:
+    """Commits together what several threads commit at once, and one by one where that conflicts."""
+
+    def commit_all(batches: Sequence[firestore.WriteBatch]) -> list[list[Any] | Exception]:
+        documents = [write.update.name or write.delete for batch in batches for write in batch._write_pbs]
+        # One request may write a document once; several that want to, race for it.
+        if len(batches) > 1 and len(set(documents)) == len(documents):
+            together = client.batch()
+            for batch in batches:
+                together._write_pbs.extend(batch._write_pbs)
+            try:
+                results = iter(_commit(together))
+            except ConflictError:
+                # Nothing was written, and it was the writes of one of them: see whose.
+                pass
+            except RetryableError as error:
+                return [error] * len(batches)
+            else:
+                return [[next(results) for _ in range(len(batch))] for batch in batches]
+        return [_outcome(batch) for batch in batches]
+
+    return Combiner(commit_all, limit=MAX_WRITES // _SMALL_COMMIT)
+
+
+def _outcome(batch: firestore.WriteBatch) -> list[Any] | Exception:
+    try:
+        return _commit(batch)
+    except (ConflictError, RetryableError) as error:
+        return error
 
 
 def _stamped(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,10 +210,21 @@ def _document(snapshot: firestore.DocumentSnapshot[Any]) -> Document | None:
 def find(client: firestore.Client, path: str) -> Document | None:
     """One document, or None where it does not exist.
 
+    Reads of several threads that come together share a request.
+
     Raises:
         RetryableError: Firestore could not be reached or was busy.
     """
-    return find_at(client, path)[0]
+    return _reads(client).do(path)
+
+
+@lru_cache(maxsize=16)
+def _reads(client: firestore.Client) -> Combiner[str, Document | None]:
+    def read_all(paths: Sequence[str]) -> list[Document | None]:
+        found = find_all(client, paths)
+        return [found.get(path) for path in paths]
+
+    return Combiner(read_all, limit=_READS_TOGETHER)
 
 
 def find_at(client: firestore.Client, path: str) -> tuple[Document | None, datetime]:

@@ -122,7 +122,7 @@ def _play(session: Session, seed: int, report: Callable[[str], None]) -> None:
         # One act each, so that the states in between do not depend on what is evaluated together.
         chain.mine_in_turn(_act(session, client, number) for client in acting)
         session.story.settle_escrows(4)
-        session.wait(session.unprojected, within_s=_WITHIN_S)
+        session.wait_projected(within_s=_WITHIN_S)
 
 
 def _act(session: Session, client: Client, number: int) -> list[Any]:
@@ -136,7 +136,7 @@ def _act(session: Session, client: Client, number: int) -> list[Any]:
 def _judge(session: Session, listener: AlertListener, report: Callable[[str], None]) -> Outcome:
     report("checking what came of it")
     session.wait(session.unpriced, within_s=_WITHIN_S)
-    session.wait(session.unprojected, within_s=_WITHIN_S)
+    session.wait_projected(within_s=_WITHIN_S)
     violations: list[str] = []
     for what, missing in (
         ("outbox", lambda: _unpublished(session)),
