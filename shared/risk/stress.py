@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Final
 
 import numpy as np
 
@@ -111,6 +112,10 @@ def stress_book(
     return StressResult(collateral, debt, states, shortfall, basis_of(scenarios, as_of, "stress-margin"))
 
 
+_NO_DEBT_LEFT: Final = 1e-12
+"""Share of the debt that is rounding, not debt."""
+
+
 def reverse_stress(
     book: Book, marks: Float64Array, direction: Float64Array, threshold: float
 ) -> Float64Array:
@@ -131,6 +136,9 @@ def reverse_stress(
     slope = falling_collateral - (1.0 + threshold) * falling_debt
     fall = np.divide(excess, slope, out=np.full(excess.shape, np.nan), where=slope > 0.0)
     fall = np.where(excess < 0.0, 0.0, np.where(fall <= 1.0, fall, np.nan))
+    # Where everything falls alike, health stays as it is until there is no debt left to have a health.
+    gone = debt - fall * falling_debt <= _NO_DEBT_LEFT * debt
+    fall = np.where(gone, np.nan, fall)
     smallest: Float64Array = np.where((debt > 0.0) & ~np.isnan(excess), fall, np.nan)
     return smallest
 
