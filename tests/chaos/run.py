@@ -137,12 +137,16 @@ def _judge(session: Session, listener: AlertListener, report: Callable[[str], No
     report("checking what came of it")
     session.wait(session.unpriced, within_s=_WITHIN_S)
     session.wait_projected(within_s=_WITHIN_S)
+    # Nothing moves any more, so these are all the transitions that there are.
+    alerts = session.gateway.pages("alerts", ALERT)
+    known = {alert["id"] for alert in alerts}
     violations: list[str] = []
     for what, missing in (
         ("outbox", lambda: _unpublished(session)),
-        ("deliveries", lambda: _undelivered(session)),
-        ("subscriber", lambda: _unheard(session, listener)),
-        ("archive", lambda: _unarchived(session)),
+        ("receivers", lambda: _unreceived(session, alerts)),
+        ("deliveries", lambda: _unconcluded(session)),
+        ("subscriber", lambda: _unheard(known, listener)),
+        ("archive", lambda: _unarchived(session, known)),
     ):
         try:
             session.wait(missing, within_s=120.0)
@@ -153,7 +157,6 @@ def _judge(session: Session, listener: AlertListener, report: Callable[[str], No
         f"dead letter of {letter.function} on {letter.topic}: {letter.field}: {letter.reason}"
         for letter, _ in letters
     ]
-    alerts = session.gateway.pages("alerts", ALERT)
     violations += _misnumbered(alerts) + _phantoms(session, alerts)
     mail = read_sink(session.platform.urls.mailbox)
     hooks = read_sink(session.platform.urls.webhooks)
@@ -204,14 +207,18 @@ def _receipts(session: Session) -> tuple[set[str], set[str]]:
     return mail, hooks
 
 
-def _undelivered(session: Session) -> str | None:
+def _unreceived(session: Session, alerts: list[dict[str, Any]]) -> str | None:
     mail, hooks = _receipts(session)
     mail_from = session.platform.environment()["MAIL_FROM"]
-    for alert in session.gateway.pages("alerts", ALERT):
+    for alert in alerts:
         if alert["notify"]:
             by_mail, by_hook = receipt_ids(alert["id"], alert["accountId"], mail_from)
             if by_mail not in mail or by_hook not in hooks:
                 return f"alert {alert['id']} has not reached both channels"
+    return None
+
+
+def _unconcluded(session: Session) -> str | None:
     waiting = [
         node["id"]
         for node in session.gateway.pages("deliveries", "id status")
@@ -237,8 +244,7 @@ def _phantoms(session: Session, alerts: list[dict[str, Any]]) -> list[str]:
     return [f"notice {identifier} belongs to no alert" for identifier in sorted(received - known)]
 
 
-def _unheard(session: Session, listener: AlertListener) -> str | None:
-    known = {alert["id"] for alert in session.gateway.pages("alerts", "id")}
+def _unheard(known: set[str], listener: AlertListener) -> str | None:
     missing = known - set(listener.seen) - listener.known_before
     phantom = set(listener.seen) - known
     if phantom:
@@ -251,14 +257,13 @@ def _unpublished(session: Session) -> str | None:
     return None if oldest is None else f"an announcement of {oldest} waits"
 
 
-def _unarchived(session: Session) -> str | None:
+def _unarchived(session: Session, known: set[str]) -> str | None:
     settings = config.load(uses=("bigquery",), settings=("BIGQUERY_DATASET",))
     store = warehouse.connect(settings)
     rows = store.client.query(
         f"SELECT DISTINCT row_id FROM `{store.dataset}.margin_history` WHERE kind = 'transition'"
     ).result()
     archived = {row["row_id"] for row in rows}
-    known = {alert["id"] for alert in session.gateway.pages("alerts", "id")}
     if known - archived:
         return f"{len(known - archived)} transitions are not archived, {sorted(known - archived)[0]} first"
     if archived - known:
