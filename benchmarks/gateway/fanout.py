@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 
 from benchmarks.gateway.process import ROOT, free_port, running, settings_of, wait_for_port
-from benchmarks.risk.measure import Row, report
+from benchmarks.results import Row, report
 from local.emulators import EmulatorHosts, running_emulators
 from local.provision import provision_messaging
 from shared.config import Settings

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.risk.measure import Row, report
+from benchmarks.results import Row, report
 from shared.risk.backtest import acerbi_szekely, backtest_var, z2_p_value
 from shared.risk.covariance import ewma_covariance, ewma_model, ledoit_wolf_covariance
 from shared.risk.monte_carlo import t_scenarios

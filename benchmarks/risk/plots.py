@@ -13,8 +13,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
+from benchmarks.results import RESULTS
 from benchmarks.risk.history_backtest import oldest_assets, read_closes
-from benchmarks.risk.measure import RESULTS
 from shared.risk.backtest import backtest_var
 from shared.risk.scenarios import JoinedHistory, filtered_scenarios, join_histories
 from shared.risk.tail import var_es

@@ -20,7 +20,8 @@ import warnings
 import numpy as np
 from scipy.sparse import csr_array, random_array
 
-from benchmarks.risk.measure import Row, best_of, peak_mib, report
+from benchmarks.results import Row, report
+from benchmarks.risk.measure import best_of, peak_mib
 from benchmarks.risk.peers import installed_peers
 from shared.risk.book_risk import Exposures, Precision, measure_book, measure_components
 from shared.risk.covariance import ewma_covariance

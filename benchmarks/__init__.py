@@ -1,0 +1,1 @@
+"""What it costs and how fast it is: ``python -m benchmarks`` runs every benchmark and prints one table."""

@@ -1,0 +1,48 @@
+"""Run every registered benchmark, each in a process of its own, and print one table of all results.
+
+    python -m benchmarks [NAME …]
+
+A name is that of a result (``margin_evaluate``); without one all run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from benchmarks.results import read, table
+
+BENCHMARKS = {
+    "cold_start_imports": ("benchmarks.cold_start.imports",),
+    "margin_evaluate": ("benchmarks.margin.evaluate",),
+    "risk_tick": ("benchmarks.risk.tick", "--quick"),
+    "risk_var_es": ("benchmarks.risk.var_es", "--quick"),
+    "gateway_fanout": ("benchmarks.gateway.fanout",),
+}
+"""The module that measures each result, and its options."""
+
+
+def main() -> int:
+    """Run and print; 1 where one failed or missed its target."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []])
+    names = parser.parse_args().names or list(BENCHMARKS)
+    failed: list[str] = []
+    for name in names:
+        print(f"running {name} …", file=sys.stderr, flush=True)
+        ended = subprocess.run(
+            [sys.executable, "-m", *BENCHMARKS[name]], stdout=subprocess.DEVNULL, check=False
+        )
+        if ended.returncode:
+            failed.append(name)
+    print("\n".join(table({name: read(name) for name in names if name not in failed})))
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

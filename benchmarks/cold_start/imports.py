@@ -1,0 +1,168 @@
+"""What each function imports before it can answer: its time against the framework's, and the libraries.
+
+    python -m benchmarks.cold_start.imports [--repeats 7] [--write]
+
+Each start is a fresh interpreter that does what ``functions-framework --target <name>`` does before it
+listens: import the framework, then the function by way of ``main.py``, and check its settings. CPU time is
+compared, because it repeats on a machine that others use too; the starts of all functions take turns.
+
+``--write`` writes the libraries to ``tests/repository/imported_modules.json``, to which a test holds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.results import Row, report
+from shared.config import SPECS
+from shared.manifest import load_manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES_FILE = ROOT / "tests" / "repository" / "imported_modules.json"
+
+_START = """
+import json, sys, time
+wall, cpu = time.perf_counter(), time.process_time()
+import functions_framework
+if sys.argv[1]:
+    functions_framework.create_app(target=sys.argv[1], source=sys.argv[2])
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+paths = {
+    name: getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
+    for name, module in list(sys.modules.items())
+}
+libraries = [
+    name for name, path in paths.items() if "site-packages" in str(path) and not name.startswith("_")
+]
+print(json.dumps({"wall_s": wall, "cpu_s": cpu, "libraries": libraries}))
+"""
+
+
+def library(module: str) -> str:
+    """The library that a module belongs to: its first name; of Google's, as many as tell them apart."""
+    parts = module.split(".")
+    if parts[0] != "google":
+        return parts[0]
+    return ".".join(parts[:3] if parts[1:2] == ["cloud"] else parts[:2])
+
+
+def _network() -> dict[str, object]:
+    feed = {"chain_id": 1, "address": "0x" + "e1" * 20, "heartbeat_s": 3600, "slack_s": 300}
+    policy = {"warning_pct": "50", "margin_call_pct": "30", "liquidation_pct": "15", "hysteresis_pct": "2"}
+    return {
+        "margin_policy": policy,
+        "tick_max_age_s": 120,
+        "assets": {"ETH": {"collateral_factor": "1", "borrow_factor": "1", "feed": feed}},
+        "chains": [
+            {
+                "chain_id": 1,
+                "name": "ethereum",
+                "confirmations": 12,
+                "start_block": 0,
+                "block_range": 2000,
+                "vault": "0x" + "aa" * 20,
+                "escrow_factory": "0x" + "bb" * 20,
+                "tokens": {"0x" + "00" * 20: {"asset": "ETH", "decimals": 18}},
+            }
+        ],
+    }
+
+
+class Starts:
+    """Fresh interpreters that start one function each."""
+
+    def __init__(self, folder: Path) -> None:
+        network = folder / "network.json"
+        network.write_text(json.dumps(_network()))
+        settings = {name: spec.example for name, spec in SPECS.items()}
+        settings |= {"NETWORK_FILE": str(network), "RPC_URLS": "1=http://127.0.0.1:8545"}
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self._environment = inherited | settings | {"PYTHONPATH": str(ROOT)}
+        self._folder = folder
+
+    def start(self, function: str = "") -> tuple[float, float, set[str]]:
+        """CPU and wall seconds until a function could listen, and the libraries loaded; the framework alone
+        where none is named."""
+        ended = subprocess.run(
+            [sys.executable, "-c", _START, function, str(ROOT / "main.py")],
+            env=self._environment,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answer = json.loads(ended.stdout.splitlines()[-1])
+        return answer["cpu_s"], answer["wall_s"], {library(name) for name in answer["libraries"]}
+
+
+def functions() -> list[str]:
+    """Every deployed function."""
+    return list(load_manifest(ROOT / "functions.yaml").functions)
+
+
+def imported_libraries() -> dict[str, list[str]]:
+    """The libraries that each function loads beyond those of the framework, and the framework's, in order."""
+    with tempfile.TemporaryDirectory(prefix="fusion-prime-") as folder:
+        starts = Starts(Path(folder))
+        _, _, framework = starts.start()
+        found = {"functions_framework": sorted(framework)}
+        for function in functions():
+            _, _, libraries = starts.start(function)
+            found[function] = sorted(libraries - framework)
+        return found
+
+
+def measure(repeats: int) -> list[Row]:
+    """The median start of every function, and of the framework alone, in turns."""
+    cpu: dict[str, list[float]] = {name: [] for name in ("", *functions())}
+    wall: dict[str, list[float]] = {name: [] for name in cpu}
+    with tempfile.TemporaryDirectory(prefix="fusion-prime-") as folder:
+        starts = Starts(Path(folder))
+        # The first start of each compiles what it imports.
+        for name in cpu:
+            starts.start(name)
+        for _ in range(repeats):
+            for name, times in cpu.items():
+                cpu_s, wall_s, _ = starts.start(name)
+                times.append(cpu_s * 1e3)
+                wall[name].append(wall_s * 1e3)
+    alone = statistics.median(cpu[""])
+    note = "wall {:.0f} ms"
+    rows = [Row("framework alone", alone, "CPU ms", note=note.format(statistics.median(wall[""])))]
+    rows += [
+        Row(
+            f"cold start of {name}",
+            statistics.median(cpu[name]),
+            "CPU ms",
+            "the framework alone",
+            alone,
+            note.format(statistics.median(wall[name])),
+        )
+        for name in functions()
+    ]
+    return rows
+
+
+def main() -> None:
+    """Measure, print and write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--write", action="store_true", help="write the libraries, do not measure")
+    options = parser.parse_args()
+    if options.write:
+        MODULES_FILE.write_text(json.dumps(imported_libraries(), indent=1) + "\n")
+        return
+    report("cold_start_imports", measure(options.repeats))
+
+
+if __name__ == "__main__":
+    main()

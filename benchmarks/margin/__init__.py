@@ -1,0 +1,1 @@
+"""evaluate_margin as a function: accounts per second through its whole shell."""
