@@ -79,6 +79,11 @@ chaos: setup ## A few minutes of kills, duplicates and failing nodes; nothing ma
 bench: setup ## Every benchmark, as one table of ratios; results in benchmarks/results/.
 	@$(BIN)/python -m benchmarks
 
+.PHONY: documents
+documents: $(VENV)/.installed ## Write what is generated: docs/, graphql/schema.graphql.
+	@$(BIN)/python -m docs.export
+	@$(BIN)/python -m gateway.schema > graphql/schema.graphql
+
 .PHONY: lock
 lock: $(VENV)/.installed ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt.
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
