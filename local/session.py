@@ -51,18 +51,22 @@ class Session:
         return [client.account_id for client in self.clients]
 
     def wait(self, missing: Callable[[], str | None], *, within_s: float = SETTLED_WITHIN_S) -> None:
-        """Wait until ``missing`` says None.
+        """Wait until ``missing`` says None; it gets no more of the machine than what it waits for.
 
         Raises:
             NotSettledError: with what it said last.
             PartDiedError: a part of the platform died meanwhile.
         """
         deadline = time.monotonic() + within_s
-        while (said := missing()) is not None:
+        while True:
+            asked = time.monotonic()
+            said = missing()
+            if said is None:
+                return
             self.platform.check()
             if time.monotonic() > deadline:
                 raise NotSettledError(f"after {within_s:.0f} s: {said}")
-            time.sleep(_POLL_S)
+            time.sleep(max(_POLL_S, 2 * (time.monotonic() - asked)))
 
     def wait_projected(self, *, within_s: float = SETTLED_WITHIN_S) -> None:
         """Wait until every account's positions are the contract's and evaluated; nobody may act meanwhile."""

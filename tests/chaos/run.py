@@ -149,7 +149,7 @@ def _judge(session: Session, listener: AlertListener, report: Callable[[str], No
         ("archive", lambda: _unarchived(session, known)),
     ):
         try:
-            session.wait(missing, within_s=120.0)
+            session.wait(missing, within_s=_WITHIN_S)
         except Exception as error:  # noqa: BLE001 the other checks still tell something
             violations.append(f"{what}: {error}")
     letters = dead_letters.list_open(session.database, limit=20)
