@@ -29,7 +29,7 @@ def test_defaults_are_filled_in_and_overridden() -> None:
     assert "settlement.events.v1" in archive.pulls
     assert manifest.functions["record_dead_letter"].receives_dead_letters
     assert manifest.functions["health"].triggers == (HttpTrigger("operator"),)
-    assert manifest.functions["health"].http_access == "public"
+    assert manifest.functions["health"].http_access == "operator"
     assert evaluate.http_access is None
 
 
@@ -65,8 +65,8 @@ def test_names_that_follow_from_others() -> None:
         ),
         ("memory_mb: 2048", "memory_gb: 2", "functions.evaluate_margin.memory_gb: "),
         ("memory_mb: 2048", "memory_mb: two", "functions.evaluate_margin.memory_mb: "),
-        ("{http: operator}", "{http: everyone}", "functions.health.triggers.0.http: "),
-        ("{http: operator}", "{cron: daily}", "functions.health.triggers.0: must be one of topic, schedule"),
+        ("{http: operator}", "{http: everyone}", "functions.replay_dead_letters.triggers.0.http: "),
+        ("{http: operator}", "{cron: daily}", "functions.replay_dead_letters.triggers.0: must be one of topic, schedule"),
         ("event_id: STRING REQUIRED", "event_id: TEXT REQUIRED", "warehouse.tables.events.columns.0.type: "),
         ("event_id: STRING REQUIRED", "event_id: STRING", "'event_id STRING' must be <name> <type> <mode>"),
         ("cluster: [asset]", "cluster: [coin]", "warehouse.tables.marks: 'coin' is not among the columns"),
