@@ -204,7 +204,7 @@ class Column:
     __pydantic_config__ = _STRICT
 
     name: str
-    type: Literal["STRING", "TIMESTAMP", "INT64", "NUMERIC", "FLOAT64", "BOOL", "DATE"]
+    type: Literal["STRING", "TIMESTAMP", "INT64", "NUMERIC", "BIGNUMERIC", "FLOAT64", "BOOL", "DATE"]
     mode: Literal["REQUIRED", "NULLABLE"]
 
 

@@ -156,7 +156,8 @@ def test_more_than_one_request_holds_is_written_in_several(warehouse: Warehouse)
 
 
 def test_tables_are_listed(warehouse: Warehouse) -> None:
-    assert sorted(warehouse_client.list_tables(warehouse)) == ["events", "margin_history", "marks"]
+    expected = ["events", "margin_history", "marks", "price_bars"]
+    assert sorted(warehouse_client.list_tables(warehouse)) == expected
 
 
 def test_a_dataset_that_does_not_exist_is_told(project: Project) -> None:
