@@ -19,12 +19,7 @@ from typing import Any
 import functions_framework
 import gunicorn.app.base  # type: ignore[import-untyped]
 
-from local.ordered_deliveries import (
-    ACKNOWLEDGING_STATUSES,
-    OrderedDeliveries,
-    PublishError,
-    publisher_to,
-)
+from local.dead_lettering import ACKNOWLEDGING_STATUSES, DeadLettering, PublishError, publisher_to
 from local.tethered import tether
 from shared.manifest import Function, load_manifest
 
@@ -44,11 +39,11 @@ class Host:
     """
 
     def __init__(
-        self, apps: Mapping[str, WsgiApp], functions: Mapping[str, Function], ordered: OrderedDeliveries
+        self, apps: Mapping[str, WsgiApp], functions: Mapping[str, Function], dead_lettering: DeadLettering
     ) -> None:
         self._apps = apps
         self._functions = functions
-        self._ordered = ordered
+        self._dead_lettering = dead_lettering
         self._in_hand = {
             name: threading.BoundedSemaphore(functions[name].concurrency * functions[name].max_instances)
             for name in apps
@@ -74,7 +69,7 @@ class Host:
         else:
             status, headers, content = "429 Too Many Requests", [], b"Rate exceeded.\n"
         try:
-            if self._ordered.is_given_up(
+            if self._dead_lettering.is_given_up(
                 self._functions[name], path, body, acknowledged=int(status[:3]) in ACKNOWLEDGING_STATUSES
             ):
                 return _answer(start_response, "200 OK", "forwarded to the dead-letter topic")
@@ -168,8 +163,8 @@ def main() -> None:
     apps = load(manifest.functions, options.source)
     # Where there is no Pub/Sub nothing is pushed, and nothing to forward.
     publish = publisher_to(os.environ.get("PUBSUB_EMULATOR_HOST", ""))
-    ordered = OrderedDeliveries(manifest, publish, time.monotonic)
-    _Server(Host(apps, manifest.functions, ordered), options.port).run()
+    dead_lettering = DeadLettering(manifest, publish, time.monotonic)
+    _Server(Host(apps, manifest.functions, dead_lettering), options.port).run()
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ from google.api_core.exceptions import AlreadyExists
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
-from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription, Topic
+from google.pubsub_v1.types import PushConfig, Subscription, Topic
 
 from shared.manifest import Function, Manifest, Table, subscription_id
 
@@ -100,32 +99,14 @@ def _subscription(
         name=f"projects/{project}/subscriptions/{subscription_id(function.name, topic)}",
         topic=f"projects/{project}/topics/{topic}",
         ack_deadline_seconds=function.ack_deadline_s,
-        retry_policy=RetryPolicy(
-            minimum_backoff=_duration(function.retry.min_backoff_s),
-            maximum_backoff=_duration(function.retry.max_backoff_s),
-        ),
     )
+    # No retry policy and no dead-letter policy: the emulator loses messages with them, dead_lettering.py.
     if push_endpoint is not None:
         subscription.push_config = PushConfig(push_endpoint=push_endpoint)
-    source = manifest.topics.get(topic)
-    # A dead letter that cannot be recorded is delivered until it can: there is nowhere else to put it.
-    if source is None:
-        return subscription
-    # Whoever pulls in batches does not ask for order.
-    subscription.enable_message_ordering = push_endpoint is not None and source.ordering_key is not None
-    # The emulator loses the dead letters of ordered subscriptions: local/ordered_deliveries.py.
-    if not subscription.enable_message_ordering:
-        subscription.dead_letter_policy = DeadLetterPolicy(
-            dead_letter_topic=f"projects/{project}/topics/{source.dead_letter}",
-            max_delivery_attempts=function.retry.max_delivery_attempts,
-        )
+        source = manifest.topics.get(topic)
+        # Whoever pulls in batches does not ask for order.
+        subscription.enable_message_ordering = source is not None and source.ordering_key is not None
     return subscription
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromMilliseconds(round(seconds * 1000))
-    return duration
 
 
 def _table(table: Table, dataset: str) -> bigquery.Table:

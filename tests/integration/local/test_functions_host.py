@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from local.dead_lettering import allowed_time_s
 from local.emulators import EmulatorHosts
 from local.environment import ROOT, process_environment
-from local.ordered_deliveries import allowed_time_s
 from local.ports import free_ports
 from local.provision import provision_messaging
 from shared.manifest import MessageRetry, load_manifest

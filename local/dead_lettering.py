@@ -1,10 +1,11 @@
-"""Dead letters of ordered subscriptions, which Google's Pub/Sub emulator loses.
+"""Redelivery and dead letters, which Google's Pub/Sub emulator gets wrong.
 
-The emulator (0.8.20) stops delivering a message of an ordered subscription after ``max_delivery_attempts``,
-does not forward it to the dead-letter topic, and never delivers what is behind it. So ordered push
-subscriptions are created without a dead-letter policy here (``provision.py``): the emulator then delivers
-until it is acknowledged, and the functions' host applies the manifest's policy with this module, as Pub/Sub
-does in production.
+The emulator (0.8.20) delivers a message of a subscription with a retry policy three times and then never
+again, without forwarding it; the same happens to an ordered subscription with a dead-letter policy after
+``max_delivery_attempts``, and what is behind the message is then never delivered either. A subscription
+with neither is delivered about every second until it is acknowledged. So subscriptions are created with
+neither here (``provision.py``), and the functions' host applies the manifest's policy to what is pushed
+with this module, as Pub/Sub does in production.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ def allowed_time_s(retry: MessageRetry) -> float:
     return sum(min(retry.max_backoff_s, retry.min_backoff_s * 2.0**attempt) for attempt in pauses)
 
 
-class OrderedDeliveries:
-    """Counts failed deliveries of ordered topics and forwards what has had its attempts.
+class DeadLettering:
+    """Counts failed deliveries and forwards what has had its attempts.
 
     Counts are kept in memory: a restart gives a message its attempts again, as Pub/Sub's own counting,
     which is approximate, may.
 
     Args:
-        manifest: which topics are ordered, and each function's retry policy.
+        manifest: the topics, and each function's retry policy.
         publish: publishes a dead letter; raises :class:`PublishError`.
         now_s: seconds on a clock that never goes back.
     """
@@ -90,7 +91,8 @@ class OrderedDeliveries:
         if len(words) != 4 or (words[0], words[2]) != ("projects", "topics"):
             return False
         project, topic = words[1], self._manifest.topics.get(words[3])
-        if topic is None or topic.ordering_key is None:
+        # A dead letter that cannot be recorded is delivered until it can: there is nowhere else to put it.
+        if topic is None:
             return False
         push = json.loads(body)
         message = push["message"]
