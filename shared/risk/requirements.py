@@ -9,13 +9,16 @@ purchase, in USD, wholly on credit, after which the initial margin is just met: 
 + x / b), for collateral factor k and borrow factor b leverage            = C / E
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from shared.risk.policy import MarginPolicy
 from shared.risk.positions import Float64Array
+
+REQUIREMENTS_DEFINITION: Final = "margin-requirements.v1"
+"""The id of the definitions above, which every result carries."""
 
 
 class Requirements(NamedTuple):

@@ -15,6 +15,7 @@ depth moves the mark by 1 %.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from importlib import resources
 from typing import Final
 
@@ -27,6 +28,9 @@ from shared.risk.policy import MarginPolicy
 from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, valid_marks
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.states import NEVER_EVALUATED, MarginState
+
+REVERSE_STRESS_DEFINITION: Final = "reverse-stress.v1"
+"""The id of the definition above, which every result carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,11 @@ class HistoricalScenario:
     shocks: dict[str, float]
     source: str
 
+    @property
+    def horizon_days(self) -> int:
+        """Days between the two closes."""
+        return (date.fromisoformat(self.last) - date.fromisoformat(self.first)).days
+
     def scenario_set(
         self, symbols: Sequence[str], declared: Mapping[str, float] | None = None
     ) -> ScenarioSet:
@@ -49,7 +58,9 @@ class HistoricalScenario:
         known = self.shocks | {s: r for s, r in (declared or {}).items() if s not in self.shocks}
         missing = tuple(index for index, symbol in enumerate(symbols) if symbol not in known)
         returns = np.array([[known.get(symbol, 0.0) for symbol in symbols]])
-        return ScenarioSet(returns, f"named.{self.name}", 1, None, missing, self.first, self.last, 1)
+        return ScenarioSet(
+            returns, f"named.{self.name}", self.horizon_days, None, missing, self.first, self.last, 1
+        )
 
 
 def historical_stress_scenarios() -> tuple[HistoricalScenario, ...]:

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from gateway.margin.types import Margin
 from shared.domain.margin import MarginRecord, State, state_of
+from shared.domain.market import factor_table
 from shared.domain.marks import MarkStatus
 from shared.domain.money import usd
 from shared.domain.network import Network
@@ -22,7 +23,7 @@ from shared.events.margin import MarginTransition
 from shared.events.prices import PriceTick
 from shared.risk.evaluator import BookEvaluator, Marks
 from shared.risk.margin import health_pct
-from shared.risk.positions import AssetFactors, FactorTable, Position
+from shared.risk.positions import Position
 from shared.risk.states import MarginState
 
 # By the risk core's code; an account that has never been evaluated has none.
@@ -49,20 +50,6 @@ class _Account:
     transitions: int = 0
     changed_at_tick: int = 0
     margin: Margin | None = None
-
-
-def factor_table(network: Network) -> tuple[dict[str, int], FactorTable]:
-    """The index of each asset in arrays of marks, and the assets' factors in that order.
-
-    The table has one asset more, which never has a mark: it stands for every asset that the network
-    description does not list, so that an account that holds one is unvalued.
-    """
-    index = {asset: i for i, asset in enumerate(sorted(network.assets))}
-    factors = [
-        AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
-        for asset in index
-    ]
-    return index, FactorTable([*factors, AssetFactors()])
 
 
 class LiveBook:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import strawberry
 
-from gateway.risk.market import Holder, Market, value_accounts
 from gateway.risk.requirements import MarginRequirements, from_valuation
+from shared.domain.market import Holder, Market, value_accounts
 from shared.domain.positions import Account
 
 

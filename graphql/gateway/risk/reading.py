@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from gateway.context import Info
 from gateway.errors import AccountNotFoundError, LimitExceededError
 from gateway.permissions import account_argument, visible_accounts
-from gateway.risk.market import Holder, Market, value_accounts
 from gateway.risk.requirements import MarginRequirements, from_valuation
+from shared.domain.market import Holder, Market, value_accounts
 from shared.runtime import clock
 
 MAX_ACCOUNTS = 100
@@ -16,7 +16,13 @@ MAX_ACCOUNTS = 100
 
 def latest_market(info: Info) -> Market:
     """The marks that may be used now."""
-    return Market.at(info.context.network, info.context.live.book.tick, clock.now())
+    network, tick, now = info.context.network, info.context.live.book.tick, clock.now()
+    return Market.at(
+        network,
+        {} if tick is None else tick.prices_at(now, network.tick_max_age_s),
+        tick_sequence=None if tick is None else tick.sequence,
+        as_of=now if tick is None else tick.as_of,
+    )
 
 
 async def find_holder(info: Info, account_id: str) -> Holder | None:

@@ -14,14 +14,12 @@ import strawberry
 
 from gateway.errors import BadUserInputError
 from gateway.margin.types import MarginState
-from gateway.risk.market import Market, Valuation, price_decimal
 from gateway.scalars import DateTime, Decimal
+from shared.domain.market import Market, Valuation, price_decimal
 from shared.domain.money import usd
 from shared.risk.prices import TriggerPrices, call_prices, liquidation_prices
-from shared.risk.requirements import Requirements, buying_power, requirements
+from shared.risk.requirements import REQUIREMENTS_DEFINITION, Requirements, buying_power, requirements
 from shared.risk.states import MarginState as MarginCode
-
-DEFINITION = "margin-requirements.v1"
 
 
 @strawberry.enum(description="Which move of a mark lowers an account's health.")
@@ -172,7 +170,7 @@ def from_valuation(market: Market, valuation: Valuation) -> MarginRequirements:
         maintenance_margin_usd=usd(float(required.maintenance_margin_usd)) if required else None,
         free_collateral_usd=usd(float(required.free_collateral_usd)) if required else None,
         leverage=finite(float(required.leverage)) if required else None,
-        definition=DEFINITION,
+        definition=REQUIREMENTS_DEFINITION,
         tick_sequence=market.tick_sequence,
         position_version=valuation.holder.account.version,
         as_of=market.as_of,

@@ -10,8 +10,8 @@ from functools import cache
 import strawberry
 
 from gateway.errors import BadUserInputError
-from gateway.risk.market import Market
 from gateway.scalars import Decimal
+from shared.domain.market import Market
 from shared.risk.scenarios import ScenarioSet, shock_scenarios
 from shared.risk.stress import HistoricalScenario, historical_stress_scenarios
 

@@ -12,19 +12,17 @@ import strawberry
 
 from gateway.errors import BadUserInputError
 from gateway.margin.types import MarginState
-from gateway.risk.market import Holder, Market, Valuation, value_accounts
 from gateway.risk.requirements import finite
 from gateway.risk.scenarios import AssetShock, Stress, StressScenario, asset_shock, stress_scenario
 from gateway.scalars import DateTime, Decimal, format_date_time
 from shared.domain.margin import State, state_of
+from shared.domain.market import Holder, Market, Valuation, value_accounts
 from shared.domain.money import usd
 from shared.risk.book import Book
 from shared.risk.margin import decide_states, health_pct
 from shared.risk.positions import FactorTable
 from shared.risk.states import MarginState as MarginCode
-from shared.risk.stress import reverse_stress, stress_book
-
-REVERSE_DEFINITION = "reverse-stress.v1"
+from shared.risk.stress import REVERSE_STRESS_DEFINITION, reverse_stress, stress_book
 
 
 @strawberry.type(description="What a result rests on.")
@@ -34,6 +32,7 @@ class StressBasis:
     definition: str = strawberry.field(description="The id of the measure's definition.")
     scenario_set_id: str = strawberry.field(description="A digest of the returns: equal ones have equal ids.")
     scenario_definition: str
+    horizon_days: int = strawberry.field(description="Days that the returns are over.")
     history_first: date | None = strawberry.field(description="Null without a named scenario.")
     history_last: date | None = strawberry.field(description="Null without a named scenario.")
     missing_assets: list[str] = strawberry.field(
@@ -152,6 +151,7 @@ def stress_test(market: Market, stress: Stress, holders: Sequence[Holder]) -> St
             definition=result.basis.definition,
             scenario_set_id=result.basis.scenario_set_id,
             scenario_definition=result.basis.scenario_definition,
+            horizon_days=result.basis.horizon_days,
             history_first=None if first is None else date.fromisoformat(first),
             history_last=None if last is None else date.fromisoformat(last),
             missing_assets=sorted(missing),
@@ -212,7 +212,7 @@ def reverse_stress_test(
             _reversed(valuation, float(fall), threshold)
             for valuation, fall in zip(valuations, falls, strict=True)
         ],
-        definition=REVERSE_DEFINITION,
+        definition=REVERSE_STRESS_DEFINITION,
         tick_sequence=market.tick_sequence,
         as_of=market.as_of,
     )

@@ -229,3 +229,10 @@ def test_house_refuses_columns_without_scenarios() -> None:
     marks = ScenarioSet(np.zeros((100, 2)), "test", 1, missing=(1,))
     with pytest.raises(ValueError, match=r"columns \[1\]"):
         measure_house(csr_array(np.array([[1.0, 1.0]])), csr_array((1, 2)), marks, 0.95, as_of=AS_OF)
+
+
+def test_a_named_scenario_is_over_the_days_between_its_closes() -> None:
+    named = {scenario.name: scenario.scenario_set(["BTC"]) for scenario in historical_stress_scenarios()}
+    assert named["covid_crash_day"].horizon_days == 1
+    assert named["covid_crash_week"].horizon_days == 7
+    assert named["bubble_burst_month"].horizon_days == 30

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
 
 import numpy as np
 
-from gateway.live.book import factor_table
 from shared.domain.margin import MarginRecord, State, state_of
 from shared.domain.network import Network
 from shared.domain.positions import Account, Position
-from shared.events.prices import PriceTick
 from shared.risk import positions as core
 from shared.risk.book import Book
 from shared.risk.evaluator import Marks
 from shared.risk.margin import classify_states, decide_state_exact, health_pct
 from shared.risk.policy import MarginPolicy
-from shared.risk.positions import BookRow, FactorTable
+from shared.risk.positions import AssetFactors, BookRow, FactorTable
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
 _TWELVE_DIGITS = Context(prec=12)
+
+
+def factor_table(network: Network) -> tuple[dict[str, int], FactorTable]:
+    """The index of each asset in arrays of marks, and the assets' factors in that order.
+
+    The table has one asset more, which never has a mark: it stands for every asset that the network
+    description does not list, so that an account that holds one is unvalued.
+    """
+    index = {asset: i for i, asset in enumerate(sorted(network.assets))}
+    factors = [
+        AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
+        for asset in index
+    ]
+    return index, FactorTable([*factors, AssetFactors()])
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Market:
     """The listed assets in the order of the risk core's arrays, their factors, and one tick's usable marks.
 
     The arrays have one asset more, which never has a mark: it stands for every asset that the network
-    description does not list. ``as_of`` is the tick's moment, or that of the answer before the first tick.
+    description does not list. ``tick_sequence`` is None before the first tick.
     """
 
     assets: tuple[str, ...]
@@ -42,10 +54,16 @@ class Market:
     as_of: datetime
 
     @classmethod
-    def at(cls, network: Network, tick: PriceTick | None, now: datetime) -> Market:
-        """What may be used at ``now`` of a tick."""
+    def at(
+        cls,
+        network: Network,
+        usable: Mapping[str, Decimal | None],
+        *,
+        tick_sequence: int | None,
+        as_of: datetime,
+    ) -> Market:
+        """The listed assets at the usable prices of a tick."""
         index, factors = factor_table(network)
-        usable = {} if tick is None else tick.prices_at(now, network.tick_max_age_s)
         prices = {asset: price for asset in index if (price := usable.get(asset)) is not None}
         return cls(
             tuple(index),
@@ -53,8 +71,8 @@ class Market:
             network.margin_policy,
             Marks.from_decimals([*(prices.get(asset) for asset in index), None]),
             prices,
-            None if tick is None else tick.sequence,
-            now if tick is None else tick.as_of,
+            tick_sequence,
+            as_of,
         )
 
     def index(self, asset: str) -> int:
