@@ -28,13 +28,16 @@ from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.positions import Position, PositionsChanged, positions_id
 from shared.events.prices import Mark, PriceTick, tick_id
 from shared.events.settlement import (
+    AnyContractEvent,
     EscrowApproved,
     EscrowCreated,
     EscrowRefunded,
     EscrowReleased,
     EscrowWithdrawn,
+    EventRetracted,
     PositionChanged,
     contract_event_id,
+    retraction_id,
 )
 
 CHAIN_ID = 31337
@@ -73,6 +76,7 @@ def position_changed(
     asset: str = "ETH",
     collateral_base: int = 10**18,
     debt_base: int = 0,
+    amount_base: int = 1,
     chain_id: int = CHAIN_ID,
 ) -> PositionChanged:
     """An account's balances in one asset after its ``sequence``-th event."""
@@ -85,9 +89,16 @@ def position_changed(
         decimals=DECIMALS[asset],
         sequence=sequence,
         action=PositionAction.DEPOSIT,
-        amount_base=1,
+        amount_base=amount_base,
         collateral_base=collateral_base,
         debt_base=debt_base,
+    )
+
+
+def retraction(event: AnyContractEvent, revision: int) -> EventRetracted:
+    """The chain took an event back."""
+    return EventRetracted(
+        event_id=retraction_id(event.event_id, revision), revision=revision, retracted=event
     )
 
 

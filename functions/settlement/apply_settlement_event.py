@@ -5,25 +5,29 @@ Reads: ``accounts``, ``escrows``.
 Writes: ``accounts``, ``escrows``.
 Publishes: ``positions.changed.v1``.
 
-Events carry absolute balances and the contracts' own counters, so duplicates and any order of arrival end
-in the same documents.
+Events carry absolute balances, the contracts' own counters and the chain's revision, so duplicates and any
+order of arrival, retractions included, end in the same documents.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import TypeAdapter
 
 from shared.domain import escrows as escrow_rules
-from shared.domain.positions import Account, Position, apply_position
+from shared.domain.positions import Account, Position, apply_position, before
 from shared.errors import ConflictError, TerminalError
 from shared.events import positions as position_messages
 from shared.events import topics
 from shared.events.settlement import (
+    AnyContractEvent,
     AnyEscrowEvent,
     EscrowApproved,
     EscrowCreated,
     EscrowRefunded,
     EscrowReleased,
+    EventRetracted,
     PositionChanged,
     SettlementEvent,
 )
@@ -39,14 +43,16 @@ _ATTEMPTS = 5
     uses=("firestore", "pubsub"),
     messages={topics.SETTLEMENT_EVENTS: TypeAdapter(SettlementEvent)},
 )
-def apply_settlement_event(event: PositionChanged | AnyEscrowEvent, context: Context) -> None:
-    """Apply one contract event."""
+def apply_settlement_event(event: AnyContractEvent | EventRetracted, context: Context) -> None:
+    """Apply one contract event, or undo one that a reorganisation took back."""
+    reported = event.retracted if isinstance(event, EventRetracted) else event
+    retracted_at = event.revision if isinstance(event, EventRetracted) else None
     for attempt in range(_ATTEMPTS):
         try:
-            if isinstance(event, PositionChanged):
-                _apply_position(event, context)
+            if isinstance(reported, PositionChanged):
+                _apply_position(reported, retracted_at, context)
             else:
-                _apply_escrow_step(event, context)
+                _apply_escrow_step(reported, retracted_at, context)
         except ConflictError:
             # Another event of the same account or escrow won the race: read what it wrote, decide again.
             if attempt + 1 == _ATTEMPTS:
@@ -55,7 +61,7 @@ def apply_settlement_event(event: PositionChanged | AnyEscrowEvent, context: Con
             return
 
 
-def _apply_position(event: PositionChanged, context: Context) -> None:
+def _apply_position(event: PositionChanged, retracted_at: int | None, context: Context) -> None:
     client = database.connect(context.settings)
     path = accounts.path(event.account_id)
     document = database.find(client, path)
@@ -66,7 +72,14 @@ def _apply_position(event: PositionChanged, context: Context) -> None:
         collateral_base=event.collateral_base,
         debt_base=event.debt_base,
         sequence=event.sequence,
+        revision=event.revision,
     )
+    if retracted_at is not None:
+        try:
+            position = before(position, event.action, event.amount_base)
+        except ValueError as error:
+            raise TerminalError(str(error), field="retracted.amount_base") from error
+        position = replace(position, revision=retracted_at, retracted=True)
     known = None if document is None else accounts.decode(document.fields)
     account = apply_position(known, event.account_id, position, event.block_time)
     if account is None:
@@ -97,25 +110,23 @@ def _changed(account: Account) -> position_messages.PositionsChanged:
     )
 
 
-def _apply_escrow_step(event: AnyEscrowEvent, context: Context) -> None:
+def _apply_escrow_step(event: AnyEscrowEvent, retracted_at: int | None, context: Context) -> None:
     client = database.connect(context.settings)
     identifier = escrows.escrow_id(event.chain_id, event.escrow)
     path = escrows.path(identifier)
     document = database.find(client, path)
-    steps = {} if document is None else escrows.decode_steps(document.fields)
-    step = _step(event)
-    if event.step in steps:
-        if steps[event.step] != step:
-            raise TerminalError(
-                f"escrow {identifier} has another step {event.step}: {steps[event.step]}, now {step}",
-                field="step",
-            )
-        return
-    steps[event.step] = step
+    records = {} if document is None else escrows.decode_records(document.fields)
+    known = records.get(event.step, escrow_rules.StepRecord())
     try:
-        fields = escrows.encode(identifier, event.chain_id, event.escrow, steps)
+        if retracted_at is not None:
+            record = known.taken_back(retracted_at)
+        else:
+            record = known.announced(_step(event), event.revision)
+        if record == known:
+            return
+        fields = escrows.encode(identifier, event.chain_id, event.escrow, {**records, event.step: record})
     except escrow_rules.EscrowStepError as error:
-        raise TerminalError(f"escrow {identifier}: {error}", field="step") from error
+        raise TerminalError(f"escrow {identifier}, step {event.step}: {error}", field="step") from error
     commit = database.Commit(client, traceparent=context.traceparent)
     commit.replace(path, fields, read_at=document.read_at if document else None)
     commit.apply()

@@ -81,6 +81,44 @@ EscrowStep = Created | Approved | Released | Refunded | Withdrawn
 
 
 @dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What is known of one number of an escrow's steps.
+
+    ``step`` was announced at the chain's ``revision``; ``retracted`` is the latest revision that took back
+    whatever was announced before it. Each is None where it has not been heard of.
+    """
+
+    step: EscrowStep | None = None
+    revision: int | None = None
+    retracted: int | None = None
+
+    @property
+    def live(self) -> EscrowStep | None:
+        """The step, unless it was taken back."""
+        if self.revision is None or (self.retracted is not None and self.revision < self.retracted):
+            return None
+        return self.step
+
+    def announced(self, step: EscrowStep, revision: int) -> StepRecord:
+        """After an announcement; the same record where it is old news.
+
+        Raises:
+            EscrowStepError: another step has this number at the same revision.
+        """
+        if self.revision is not None and self.revision >= revision:
+            if self.revision == revision and self.step != step:
+                raise EscrowStepError(f"there are two: {self.step}, now {step}")
+            return self
+        return replace(self, step=step, revision=revision)
+
+    def taken_back(self, revision: int) -> StepRecord:
+        """After a retraction; the same record where it is old news."""
+        if self.retracted is not None and self.retracted >= revision:
+            return self
+        return replace(self, retracted=revision)
+
+
+@dataclass(frozen=True, slots=True)
 class Escrow:
     """An escrow after its known steps."""
 
@@ -91,17 +129,28 @@ class Escrow:
     step: int
 
 
-def fold_steps(steps: Mapping[int, EscrowStep]) -> Escrow | None:
-    """The escrow after the steps from 1 up to the first one missing; None while step 1 is missing.
+def fold_records(records: Mapping[int, StepRecord]) -> Escrow | None:
+    """The escrow after the steps that stand, from 1 up to the first one missing.
+
+    On one chain a later step was announced at the same revision or a later one. A step with a lower revision
+    than the one before it is therefore of a history that is gone. One that contradicts what was announced
+    before its own revision waits for the retraction of that, which is on its way.
 
     Raises:
-        EscrowStepError: where a step contradicts the ones before it.
+        EscrowStepError: where steps of one revision contradict each other.
     """
     escrow: Escrow | None = None
-    number = 1
-    while (step := steps.get(number)) is not None:
-        escrow = _advance(escrow, number, step)
-        number += 1
+    number, revision = 1, 0
+    while (record := records.get(number)) is not None and record.live is not None:
+        if record.revision is None or record.revision < revision:
+            break
+        try:
+            escrow = _advance(escrow, number, record.live)
+        except EscrowStepError:
+            if record.revision == records[1].revision:
+                raise
+            break
+        number, revision = number + 1, record.revision
     return escrow
 
 

@@ -21,7 +21,9 @@ class PositionAction(StrEnum):
 class Position:
     """What an account holds and owes in one asset on one chain, in base units.
 
-    ``sequence`` is the vault's count of the account's events when these balances were reported.
+    ``sequence`` is the vault's count of the account's events when these balances were reported, ``revision``
+    how many reorganisations of the chain had been seen. ``retracted``: the report of that sequence was taken
+    back, and these are the balances before it.
     """
 
     chain_id: int
@@ -30,6 +32,17 @@ class Position:
     collateral_base: int
     debt_base: int
     sequence: int
+    revision: int = 0
+    retracted: bool = False
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Of two reports of a position, the one with the higher rank is right.
+
+        A later revision knows better. Within one, what was announced stands on what was left after its
+        retractions, and of those the earliest goes back the furthest.
+        """
+        return (self.revision, 0, -self.sequence) if self.retracted else (self.revision, 1, self.sequence)
 
     @property
     def key(self) -> str:
@@ -52,18 +65,39 @@ def position_key(chain_id: int, asset: str) -> str:
     return f"{chain_id}:{asset}"
 
 
+def before(position: Position, action: PositionAction, amount_base: int) -> Position:
+    """The position as it was before an action that left it like this.
+
+    Raises:
+        ValueError: the action cannot have left these balances.
+    """
+    collateral_base, debt_base = position.collateral_base, position.debt_base
+    match action:
+        case PositionAction.DEPOSIT:
+            collateral_base -= amount_base
+        case PositionAction.WITHDRAW:
+            collateral_base += amount_base
+        case PositionAction.BORROW:
+            debt_base -= amount_base
+        case PositionAction.REPAY:
+            debt_base += amount_base
+    if collateral_base < 0 or debt_base < 0:
+        raise ValueError(f"a {action} of {amount_base} cannot have left {position}")
+    return replace(position, collateral_base=collateral_base, debt_base=debt_base)
+
+
 def apply_position(
     account: Account | None, account_id: str, position: Position, as_of: datetime
 ) -> Account | None:
     """The account after a reported position, or None where the report changes nothing.
 
-    A report carries absolute balances and the vault's sequence, so a duplicate or a report that is older
-    than what is known of the same asset is recognised by its sequence, in whatever order reports come.
+    A report carries absolute balances, the vault's sequence and the chain's revision, so a duplicate or a
+    report that is older than what is known of the same asset is recognised, in whatever order reports come.
     """
     if account is None:
         return Account(account_id, 1, as_of, {position.key: position})
     known = account.positions.get(position.key)
-    if known is not None and known.sequence >= position.sequence:
+    if known is not None and known.rank >= position.rank:
         return None
     return replace(
         account,

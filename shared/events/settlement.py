@@ -21,8 +21,14 @@ from shared.events.base import (
 
 
 class ContractEvent(Event):
-    """Where on chain an event happened. ``event_id`` is ``chain_id:block_hash:log_index``."""
+    """Where on chain an event happened. ``event_id`` is ``chain_id:block_hash:log_index``.
 
+    ``revision`` counts the reorganisations of the chain that had been seen when the event was announced. Of
+    two messages about the same thing (an account's balances in an asset, a step of an escrow), the one with
+    the higher revision is right.
+    """
+
+    revision: NonNegativeInt = 0
     chain_id: PositiveInt
     block_number: NonNegativeInt
     block_hash: Hash32
@@ -106,9 +112,29 @@ class EscrowWithdrawn(EscrowEvent):
 
 
 AnyEscrowEvent = EscrowCreated | EscrowApproved | EscrowReleased | EscrowRefunded | EscrowWithdrawn
-SettlementEvent = Annotated[PositionChanged | AnyEscrowEvent, Field(discriminator="kind")]
+AnyContractEvent = PositionChanged | AnyEscrowEvent
+
+
+class EventRetracted(Event):
+    """An announced event is no longer part of its chain: its block vanished in a reorganisation.
+
+    ``retracted`` is the event as it was announced, with the id that it was announced under; ``revision`` is
+    that of the reorganisation, higher than the event's. Retractions are published before what replaces them.
+    """
+
+    kind: Literal["event_retracted"] = "event_retracted"
+    revision: PositiveInt
+    retracted: Annotated[AnyContractEvent, Field(discriminator="kind")]
+
+
+SettlementEvent = Annotated[AnyContractEvent | EventRetracted, Field(discriminator="kind")]
 
 
 def contract_event_id(chain_id: int, block_hash: str, log_index: int) -> str:
     """The id of a contract event: a pure function of where it stands."""
     return f"{chain_id}:{block_hash}:{log_index}"
+
+
+def retraction_id(event_id: str, revision: int) -> str:
+    """The id of an event's retraction: one that comes back and vanishes again is retracted again."""
+    return f"{event_id}:retracted:{revision}"

@@ -33,6 +33,8 @@ def encode(account: Account) -> dict[str, Any]:
                 "collateral_base": str(position.collateral_base),
                 "debt_base": str(position.debt_base),
                 "sequence": position.sequence,
+                "revision": position.revision,
+                "retracted": position.retracted,
             }
             for key, position in account.positions.items()
         },
@@ -53,6 +55,8 @@ def decode(fields: Mapping[str, Any]) -> Account:
                 collateral_base=int(row["collateral_base"]),
                 debt_base=int(row["debt_base"]),
                 sequence=row["sequence"],
+                revision=row["revision"],
+                retracted=row["retracted"],
             )
             for key, row in fields["positions"].items()
         },

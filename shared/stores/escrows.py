@@ -19,8 +19,9 @@ from shared.domain.escrows import (
     Refunded,
     Released,
     ReleasePolicy,
+    StepRecord,
     Withdrawn,
-    fold_steps,
+    fold_records,
 )
 from shared.stores import database
 
@@ -82,18 +83,25 @@ def decode_step(row: Mapping[str, Any]) -> EscrowStep:
     return _PLAIN_STEPS[row["kind"]]()
 
 
-def encode(identifier: str, chain_id: int, address: str, steps: Mapping[int, EscrowStep]) -> dict[str, Any]:
+def encode(identifier: str, chain_id: int, address: str, records: Mapping[int, StepRecord]) -> dict[str, Any]:
     """The document's fields, the folded state beside the steps so that queries can use it.
 
     Raises:
         EscrowStepError: where a step contradicts the ones before it.
     """
-    escrow = fold_steps(steps)
+    escrow = fold_records(records)
     fields: dict[str, Any] = {
         "escrow_id": identifier,
         "chain_id": chain_id,
         "address": address,
-        "steps": {str(number): encode_step(step) for number, step in steps.items()},
+        "steps": {
+            str(number): {
+                "step": None if record.step is None else encode_step(record.step),
+                "revision": record.revision,
+                "retracted": record.retracted,
+            }
+            for number, record in sorted(records.items())
+        },
         "status": escrow.status.value if escrow else None,
         "step": escrow.step if escrow else 0,
         "parties": sorted({escrow.terms.payer, escrow.terms.payee, escrow.terms.arbiter}) if escrow else [],
@@ -101,9 +109,16 @@ def encode(identifier: str, chain_id: int, address: str, steps: Mapping[int, Esc
     return fields
 
 
-def decode_steps(fields: Mapping[str, Any]) -> dict[int, EscrowStep]:
-    """The steps of a document's fields."""
-    return {int(number): decode_step(row) for number, row in fields["steps"].items()}
+def decode_records(fields: Mapping[str, Any]) -> dict[int, StepRecord]:
+    """What a document's fields know of each step."""
+    return {
+        int(number): StepRecord(
+            step=None if row["step"] is None else decode_step(row["step"]),
+            revision=row["revision"],
+            retracted=row["retracted"],
+        )
+        for number, row in fields["steps"].items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +133,7 @@ class StoredEscrow:
 
 
 def _decode(fields: Mapping[str, Any]) -> StoredEscrow | None:
-    escrow = fold_steps(decode_steps(fields))
+    escrow = fold_records(decode_records(fields))
     if escrow is None:
         return None
     return StoredEscrow(

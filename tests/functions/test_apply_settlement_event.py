@@ -14,6 +14,7 @@ from shared.events import topics
 from shared.stores import accounts, escrows
 from tests.functions.conftest import Caller, Outage, Outbox, Tap
 from tests.messages import (
+    PAYEE,
     escrow_approved,
     escrow_created,
     escrow_refunded,
@@ -21,6 +22,7 @@ from tests.messages import (
     escrow_withdrawn,
     new_address,
     position_changed,
+    retraction,
 )
 
 FUNCTION = "apply_settlement_event"
@@ -110,6 +112,29 @@ def test_every_order_of_an_escrows_steps_ends_in_the_same_escrow(
             assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, steps[index]).acknowledged
         escrow = _escrow(store, address).escrow
         assert (escrow.status, escrow.withdrawn, escrow.step) == ("released", True, 4), order
+
+
+def test_what_a_reorganisation_took_back_is_undone_whenever_one_hears_of_it(
+    call: Caller, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    for order in itertools.permutations(range(3)):
+        account_id, address = new_address(), new_address()
+        events = (
+            position_changed(account_id, 1, collateral_base=10, amount_base=10),
+            position_changed(account_id, 2, collateral_base=17, amount_base=7),
+            retraction(position_changed(account_id, 2, collateral_base=17, amount_base=7), 1),
+        )
+        steps = (escrow_created(address), escrow_approved(address), retraction(escrow_approved(address), 1))
+        for index in order:
+            for event in (events[index], steps[index]):
+                assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, event).acknowledged
+                assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, event).acknowledged
+        assert _account(store, account_id).positions["31337:ETH"].collateral_base == 10, order
+        escrow = _escrow(store, address).escrow
+        assert (escrow.step, escrow.approvals) == (1, frozenset()), order
+        refunded = escrow_refunded(address, step=2).model_copy(update={"revision": 1, "payer": PAYEE})
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, refunded).acknowledged
+        assert _escrow(store, address).escrow.status == "refunded", order
 
 
 def test_races_for_one_account_lose_nothing(call: Caller, store: firestore.Client) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.app import load_settings
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
-from shared.domain.escrows import Created, ReleasePolicy
+from shared.domain.escrows import Created, ReleasePolicy, StepRecord
 from shared.domain.margin import MarginRecord, RecordedValuation, Severity, State
 from shared.domain.marks import MarkStatus
 from shared.domain.notifications import Channel, DeliveryStatus
@@ -221,7 +221,8 @@ class World:
         )
         identifier = escrows.escrow_id(31337, address(number))
         commit = database.Commit(self.client)
-        commit.put(escrows.path(identifier), escrows.encode(identifier, 31337, address(number), {1: created}))
+        records = {1: StepRecord(step=created, revision=0)}
+        commit.put(escrows.path(identifier), escrows.encode(identifier, 31337, address(number), records))
         commit.apply()
 
     def put_delivery(self, number: int) -> None:

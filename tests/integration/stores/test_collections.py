@@ -17,6 +17,7 @@ from shared.domain.escrows import (
     EscrowStep,
     Released,
     ReleasePolicy,
+    StepRecord,
     Withdrawn,
 )
 from shared.domain.margin import MarginRecord, RecordedValuation, State
@@ -196,11 +197,12 @@ def test_escrows(client: firestore.Client) -> None:
     }
     for number, steps in stories.items():
         identifier = escrows.escrow_id(1, _address(number))
-        fields = escrows.encode(identifier, 1, _address(number), steps)
+        records = {step: StepRecord(step=kind, revision=2, retracted=1) for step, kind in steps.items()}
+        fields = escrows.encode(identifier, 1, _address(number), records)
         _put(client, escrows.path(identifier), fields)
         document = database.find(client, escrows.path(identifier))
         assert document is not None
-        assert escrows.decode_steps(document.fields) == steps
+        assert escrows.decode_records(document.fields) == records
 
     ids = [escrows.escrow_id(1, _address(number)) for number in stories]
     found = escrows.find_many(client, ids)

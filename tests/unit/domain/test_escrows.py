@@ -21,8 +21,9 @@ from shared.domain.escrows import (
     Refunded,
     Released,
     ReleasePolicy,
+    StepRecord,
     Withdrawn,
-    fold_steps,
+    fold_records,
 )
 
 MOMENT = datetime(2025, 3, 1, tzinfo=UTC)
@@ -38,6 +39,11 @@ LIVES: dict[str, tuple[EscrowStep, ...]] = {
     "refunded and withdrawn": (TERMS, PAYER, Refunded(), Withdrawn()),
 }
 every_life = pytest.mark.parametrize("life", LIVES.values(), ids=list(LIVES))
+
+
+def fold_steps(steps: Mapping[int, EscrowStep]) -> Escrow | None:
+    """The escrow after these steps, on a chain that takes nothing back."""
+    return fold_records({number: StepRecord(step, revision=0) for number, step in steps.items()})
 
 
 def _numbered(life: Sequence[EscrowStep]) -> dict[int, EscrowStep]:

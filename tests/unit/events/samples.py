@@ -31,8 +31,10 @@ from shared.events.settlement import (
     EscrowRefunded,
     EscrowReleased,
     EscrowWithdrawn,
+    EventRetracted,
     PositionChanged,
     contract_event_id,
+    retraction_id,
 )
 
 AS_OF = datetime(2025, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
@@ -116,6 +118,14 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
     (topics.SETTLEMENT_EVENTS, EscrowReleased(**_STEP, step=3, payee=OTHER, amount_base=5)),
     (topics.SETTLEMENT_EVENTS, EscrowRefunded(**_STEP, step=3, payer=ACCOUNT, amount_base=5)),
     (topics.SETTLEMENT_EVENTS, EscrowWithdrawn(**_STEP, step=4, recipient=OTHER, amount_base=5)),
+    (
+        topics.SETTLEMENT_EVENTS,
+        EventRetracted(
+            event_id=retraction_id(_PLACE["event_id"], 2),
+            revision=2,
+            retracted=EscrowReleased(**_STEP, revision=1, step=3, payee=OTHER, amount_base=5),
+        ),
+    ),
     (
         topics.POSITIONS_CHANGED,
         PositionsChanged(

@@ -1,0 +1,176 @@
+"""Whatever a chain takes back, in whatever order one hears of it, the projection ends as the chain does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.escrows import (
+    Approved,
+    Created,
+    EscrowRole,
+    EscrowStep,
+    EscrowStepError,
+    Refunded,
+    Released,
+    ReleasePolicy,
+    StepRecord,
+    Withdrawn,
+    fold_records,
+)
+from shared.domain.positions import Account, Position, PositionAction, apply_position, before
+
+ACCOUNT = "0x" + "a1" * 20
+MOMENT = datetime(2025, 3, 1, tzinfo=UTC)
+TERMS = Created("0xaa", "0xbb", "0xcc", "ETH", 18, 10**18, MOMENT, MOMENT, ReleasePolicy.PAYER_AND_ARBITER)
+LIVES: tuple[tuple[EscrowStep, ...], ...] = (
+    (TERMS, Approved(EscrowRole.PAYER), Approved(EscrowRole.ARBITER), Released(), Withdrawn()),
+    (TERMS, Approved(EscrowRole.ARBITER), Approved(EscrowRole.PAYER), Released()),
+    (TERMS, Refunded(), Withdrawn()),
+    (TERMS, Approved(EscrowRole.PAYER), Refunded()),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the relay announced of a deposit, loan, repayment or withdrawal."""
+
+    position: Position
+    action: PositionAction
+    amount_base: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """An announcement of number ``number``, or (``retracted_at``) its retraction."""
+
+    number: int
+    body: Report | EscrowStep
+    revision: int
+    retracted_at: int | None = None
+
+
+@st.composite
+def position_messages(draw: st.DrawFn) -> tuple[list[Message], dict[str, tuple[int, int]]]:
+    """All that is announced of one account over a few reorganisations, and the balances at the end."""
+    chain: list[Message] = []
+    announced: list[Message] = []
+    for revision in range(draw(st.integers(1, 4))):
+        kept = draw(st.integers(0, len(chain)))
+        announced += [replace(message, retracted_at=revision) for message in reversed(chain[kept:])]
+        chain = chain[:kept]
+        for _ in range(draw(st.integers(0, 3))):
+            message = _next_report(draw, chain, revision)
+            chain.append(message)
+            announced.append(message)
+    balances: dict[str, tuple[int, int]] = {}
+    for message in chain:
+        assert isinstance(message.body, Report)
+        position = message.body.position
+        balances[position.asset] = (position.collateral_base, position.debt_base)
+    return announced, balances
+
+
+def _next_report(draw: st.DrawFn, chain: list[Message], revision: int) -> Message:
+    asset = draw(st.sampled_from(["ETH", "USDC"]))
+    standing = [
+        m.body.position for m in chain if isinstance(m.body, Report) and m.body.position.asset == asset
+    ]
+    known = standing[-1] if standing else Position(1, asset, 18, 0, 0, sequence=0)
+    action = draw(st.sampled_from(PositionAction))
+    held = known.collateral_base if action is PositionAction.WITHDRAW else known.debt_base
+    limit = held if action in (PositionAction.WITHDRAW, PositionAction.REPAY) else 10
+    amount = draw(st.integers(0, limit))
+    sign = 1 if action in (PositionAction.DEPOSIT, PositionAction.BORROW) else -1
+    collateral = known.collateral_base + sign * amount * (
+        action in (PositionAction.DEPOSIT, PositionAction.WITHDRAW)
+    )
+    debt = known.debt_base + sign * amount * (action in (PositionAction.BORROW, PositionAction.REPAY))
+    number = len(chain) + 1
+    position = Position(1, asset, 18, collateral, debt, sequence=number, revision=revision)
+    return Message(number, Report(position, action, amount), revision)
+
+
+def _project(messages: list[Message]) -> Account | None:
+    account: Account | None = None
+    for message in messages:
+        assert isinstance(message.body, Report)
+        position = message.body.position
+        if message.retracted_at is not None:
+            undone = before(position, message.body.action, message.body.amount_base)
+            position = replace(undone, revision=message.retracted_at, retracted=True)
+        account = apply_position(account, ACCOUNT, position, MOMENT) or account
+    return account
+
+
+@given(position_messages().flatmap(lambda drawn: st.tuples(st.permutations(drawn[0]), st.just(drawn))))
+def test_positions_end_as_the_chain_does(
+    drawn: tuple[list[Message], tuple[list[Message], dict[str, tuple[int, int]]]],
+) -> None:
+    shuffled, (announced, balances) = drawn
+    for messages in (announced, shuffled, [*shuffled, *announced], [*announced, *shuffled]):
+        account = _project(messages)
+        positions = {} if account is None else account.positions
+        held = {
+            position.asset: (position.collateral_base, position.debt_base) for position in positions.values()
+        }
+        assert {asset: held[asset] for asset in balances} == balances
+        assert all(held[asset] == (0, 0) for asset in held if asset not in balances)
+
+
+@st.composite
+def escrow_messages(draw: st.DrawFn) -> tuple[list[Message], list[EscrowStep]]:
+    """All that is announced of one escrow over a few reorganisations, and its steps at the end."""
+    chain: list[Message] = []
+    announced: list[Message] = []
+    for revision in range(draw(st.integers(1, 4))):
+        kept = draw(st.integers(0, len(chain)))
+        announced += [replace(message, retracted_at=revision) for message in reversed(chain[kept:])]
+        chain = chain[:kept]
+        fitting = [life for life in LIVES if [m.body for m in chain] == list(life[: len(chain)])]
+        life = draw(st.sampled_from(fitting))
+        for step in life[len(chain) : draw(st.integers(len(chain), len(life)))]:
+            message = Message(len(chain) + 1, step, revision)
+            chain.append(message)
+            announced.append(message)
+    steps = [message.body for message in chain if not isinstance(message.body, Report)]
+    return announced, steps
+
+
+@given(escrow_messages().flatmap(lambda drawn: st.tuples(st.permutations(drawn[0]), st.just(drawn))))
+def test_escrows_end_as_the_chain_does(
+    drawn: tuple[list[Message], tuple[list[Message], list[EscrowStep]]],
+) -> None:
+    shuffled, (announced, steps) = drawn
+    expected = fold_records(
+        {number: StepRecord(step, revision=0) for number, step in enumerate(steps, start=1)}
+    )
+    for messages in (announced, shuffled, [*shuffled, *announced], [*announced, *shuffled]):
+        records: dict[int, StepRecord] = {}
+        for message in messages:
+            assert not isinstance(message.body, Report)
+            known = records.get(message.number, StepRecord())
+            if message.retracted_at is None:
+                records[message.number] = known.announced(message.body, message.revision)
+            else:
+                records[message.number] = known.taken_back(message.retracted_at)
+            # Never a contradiction on the way: a step of a history that is gone is not read with the others.
+            fold_records(records)
+        assert fold_records(records) == expected
+
+
+def test_two_steps_of_one_number_and_revision_contradict_each_other() -> None:
+    record = StepRecord().announced(Refunded(), 3)
+    with pytest.raises(EscrowStepError, match="there are two"):
+        record.announced(Released(), 3)
+    assert record.announced(Released(), 2) == record
+    assert record.announced(Released(), 4).live == Released()
+
+
+def test_balances_that_an_action_cannot_have_left_are_refused() -> None:
+    with pytest.raises(ValueError, match="cannot have left"):
+        before(Position(1, "ETH", 18, 4, 0, sequence=1), PositionAction.DEPOSIT, 5)
