@@ -49,6 +49,7 @@ BLOCK_TIME = 1_740_830_400
 PLACE = {
     "event_id": f"10:{BLOCK_HASH}:5",
     "schema_version": 1,
+    "revision": 0,
     "chain_id": 10,
     "block_number": 16,
     "block_hash": BLOCK_HASH,
