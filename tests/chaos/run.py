@@ -50,6 +50,7 @@ class AlertListener:
     def __init__(self, session: Session) -> None:
         self._lock = threading.Lock()
         self._cursor: str | None = None
+        self._begun = threading.Event()
         # The market stands still now: what is known already needs no subscriber.
         self.known_before = {alert["id"] for alert in session.gateway.pages("alerts", "id")}
         self.seen: dict[str, int] = {}
@@ -61,7 +62,19 @@ class AlertListener:
             self._receive,
         ).start()
 
+    def wait_begun(self) -> None:
+        """Wait for the snapshot: what happens before it is not the subscription's to tell.
+
+        Raises:
+            TimeoutError: it did not come.
+        """
+        if not self._begun.wait(_WITHIN_S):
+            raise TimeoutError(
+                f"no snapshot of alerts within {_WITHIN_S:.0f} s: {self._subscriber.errors[-1:]}"
+            )
+
     def _receive(self, data: dict[str, Any], _arrived: float) -> None:
+        self._begun.set()
         with self._lock:
             self._cursor = data["alerts"]["cursor"]
             for alert in data["alerts"]["alerts"]:
@@ -89,6 +102,7 @@ def run(*, n_accounts: int, seed: int, disturbed: bool, report: Callable[[str], 
     with running_session(options, n_accounts=n_accounts, seed=seed, progress=report) as session:
         disturbance = Disturbance(session.platform, seed)
         listener = AlertListener(session)
+        listener.wait_begun()
         if disturbed:
             disturbance.start()
         _play(session, seed, report)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 from gateway.alerts.cursors import encode_sequences
-from gateway.alerts.streams import LATEST
+from gateway.alerts.streams import LATEST, AccountAlertsStream
+from gateway.live.hub import LiveHub
+from gateway.reading import StoreReader
 from shared.events.margin import transition_id
+from shared.runtime.context import load_network
 from tests.gateway.conftest import Server, Socket
 from tests.gateway.world import World, address
 
@@ -97,6 +101,39 @@ def test_a_gap_is_filled_from_the_store_and_repeats_are_dropped(server: Server, 
         assert found == of(1, 1, 2, 3, 4)
         world.put_alerts(world.transition(2, 1), announce=True)
         assert ids(socket.next("a")) == of(2, 1)
+
+
+def test_what_happens_while_a_subscription_opens_is_sent(world: World) -> None:
+    """More of it than the latest few: nobody said that these came before the subscription."""
+    world.put_alerts(*(world.transition(number, 1) for number in range(1, 41)))
+    accounts = [address(number) for number in range(1, 41)]
+    burst = [world.transition(number, 2) for number in range(1, 41)]
+
+    class InterruptedReader(StoreReader):
+        """Lets the burst happen behind the first read."""
+
+        async def read(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+            result = await super().read(function, *args, **kwargs)
+            if burst:
+                world.put_alerts(*burst)
+                for transition in burst:
+                    stream.offer(transition)
+                burst.clear()
+            return result
+
+    reader = InterruptedReader(world.settings)
+    stream = AccountAlertsStream(LiveHub(load_network(world.settings), reader), reader, accounts)
+
+    async def taken() -> list[str]:
+        await stream.open(None)
+        found: list[str] = []
+        while (message := stream.take()) is not None:
+            found += [str(alert.id) for alert in message.alerts]
+        return found
+
+    sent = asyncio.run(taken())
+    reader.close()
+    assert sorted(sent) == sorted(transition_id(account, 2) for account in accounts)
 
 
 def test_every_account_at_once(server: Server, world: World) -> None:

@@ -111,6 +111,8 @@ class AccountAlertsStream(AlertsStream):
     async def open(self, after: str | None) -> None:
         """Find out what the client missed: everything after the cursor, or the latest few.
 
+        Whatever happens from here on is sent, also what happens while this reads.
+
         Raises:
             BadUserInputError: the cursor is not one of a subscription to these accounts.
             RetryableError: Firestore did not answer.
@@ -122,24 +124,29 @@ class AccountAlertsStream(AlertsStream):
                 account_id: min(claimed[account_id], self._latest[account_id]) for account_id in claimed
             }
         else:
+            first = {account_id: stored + 1 for account_id, stored in (await self._read_latest()).items()}
             newest = await self._stores.read(
                 alerts.list_page, account_ids=self.account_ids, before=None, limit=LATEST
             )
-            await self._read_latest()
-            first: dict[str, int] = {}
             for transition in newest:
                 self._keep(transition)
-                first[transition.account_id] = min(
-                    transition.sequence, first.get(transition.account_id, transition.sequence)
-                )
-            for account_id in self.account_ids:
-                self._seen[account_id] = first.get(account_id, self._latest[account_id] + 1) - 1
+                first[transition.account_id] = min(first[transition.account_id], transition.sequence)
+            self._seen = {account_id: sequence - 1 for account_id, sequence in first.items()}
+        self._buffer = {
+            (account_id, sequence): transition
+            for (account_id, sequence), transition in self._buffer.items()
+            if sequence > self._seen[account_id]
+        }
         self._opened = True
 
-    async def _read_latest(self) -> None:
+    async def _read_latest(self) -> dict[str, int]:
+        """How many transitions each account has in the store."""
         records = await self._stores.read(margin_states.find_many, self.account_ids)
+        stored = dict.fromkeys(self.account_ids, 0)
         for account_id, (record, _) in records.items():
+            stored[account_id] = record.transitions
             self._latest[account_id] = max(self._latest[account_id], record.transitions)
+        return stored
 
     def _keep(self, transition: MarginTransition) -> None:
         account_id, sequence = transition.account_id, transition.sequence
