@@ -19,6 +19,7 @@ FUNCTIONS = {
     "relay_outbox": "functions.platform.relay_outbox",
     "record_dead_letter": "functions.platform.record_dead_letter",
     "replay_dead_letters": "functions.platform.replay_dead_letters",
+    "dismiss_dead_letters": "functions.platform.dismiss_dead_letters",
     "health": "functions.platform.health",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -16,10 +16,20 @@ COLLECTION = "dead_letters"
 
 
 class DeadLetterStatus(StrEnum):
-    """``OPEN`` until an operator puts the message back."""
+    """``OPEN`` until an operator puts the message back or closes it."""
 
     OPEN = "open"
     REPLAYED = "replayed"
+    DISMISSED = "dismissed"
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """Who closed a letter without putting it back, and why."""
+
+    dismissed_by: str
+    reason: str
+    dismissed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class DeadLetter:
     data: bytes
     recorded_at: datetime
     status: DeadLetterStatus
+    dismissal: Dismissal | None = None
 
 
 def path(dead_letter_id: str) -> str:
@@ -58,11 +69,13 @@ def encode(letter: DeadLetter) -> dict[str, Any]:
         "data": letter.data,
         "recorded_at": letter.recorded_at,
         "status": letter.status.value,
+        "dismissal": None if letter.dismissal is None else asdict(letter.dismissal),
     }
 
 
 def decode(fields: Mapping[str, Any]) -> DeadLetter:
     """The dead letter of a document's fields."""
+    dismissal = fields["dismissal"]
     return DeadLetter(
         dead_letter_id=fields["dead_letter_id"],
         topic=fields["topic"],
@@ -75,6 +88,7 @@ def decode(fields: Mapping[str, Any]) -> DeadLetter:
         data=fields["data"],
         recorded_at=fields["recorded_at"],
         status=DeadLetterStatus(fields["status"]),
+        dismissal=None if dismissal is None else Dismissal(**dismissal),
     )
 
 
