@@ -14,6 +14,7 @@ FUNCTIONS = {
     "apply_settlement_event": "functions.settlement.apply_settlement_event",
     "fetch_prices": "functions.prices.fetch_prices",
     "evaluate_margin": "functions.margin.evaluate_margin",
+    "pack_margin_book": "functions.margin.pack_margin_book",
     "notify": "functions.notifications.notify",
     "archive_events": "functions.reporting.archive_events",
     "relay_outbox": "functions.platform.relay_outbox",

@@ -51,6 +51,7 @@ def settings(project: str, places: Places, intervals: Intervals, log_level: str)
         "RELAY_INTERVAL_S": f"{intervals.relay_s:g}",
         "SWEEP_INTERVAL_S": f"{intervals.sweep_s:g}",
         "ARCHIVE_INTERVAL_S": f"{intervals.archive_s:g}",
+        "MARGIN_SHARDS": "1",
         "WINDOW_S": f"{intervals.window_s:g}",
     }
 

@@ -126,8 +126,8 @@ class Session:
         if missing is not None:
             return missing
         latest = ticks.find_latest(self.database)
-        progress = margin_progress.find(self.database)
-        if latest is not None and (progress is None or progress[0] < latest.sequence):
+        evaluated = margin_progress.find_evaluated(self.database)
+        if latest is not None and (evaluated is None or evaluated < latest.sequence):
             return f"tick {latest.sequence} is not evaluated"
         return None
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from shared.domain.sharding import SHARD_COUNTS
 from shared.errors import ConfigurationError
 
 
@@ -111,6 +112,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _shards(value: str) -> int:
+    if not value.isdigit() or int(value) not in SHARD_COUNTS:
+        raise ValueError(f"must be one of {', '.join(map(str, SHARD_COUNTS))}, got {value!r}")
+    return int(value)
+
+
 def _level(value: str) -> str:
     if value not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError(f"must be DEBUG, INFO, WARNING or ERROR, got {value!r}")
@@ -155,6 +162,9 @@ SPECS: Mapping[str, SettingSpec] = {
     "RELAY_INTERVAL_S": SettingSpec(_seconds, "Seconds between looks at each chain's head.", "1"),
     "SWEEP_INTERVAL_S": SettingSpec(_seconds, "Seconds between sweeps of the outbox.", "2"),
     "ARCHIVE_INTERVAL_S": SettingSpec(_seconds, "Seconds between batches into BigQuery.", "2"),
+    "MARGIN_SHARDS": SettingSpec(
+        _shards, "Into how many shards the margin book is cut: 1 up to some hundred thousand accounts.", "1"
+    ),
     "WINDOW_S": SettingSpec(_seconds, "Seconds for which one scheduled invocation keeps ticking.", "55"),
     "SMTP_URL": SettingSpec(_smtp, "The mail relay.", "smtp://127.0.0.1:1025", secret=True),
     "MAIL_FROM": SettingSpec(_address, "Sender of every e-mail.", "margin@fusion-prime.example"),
@@ -265,6 +275,11 @@ class Settings:
     def archive_interval_s(self) -> float:
         """Seconds between batches into BigQuery."""
         return float(self._get("ARCHIVE_INTERVAL_S"))
+
+    @property
+    def margin_shards(self) -> int:
+        """Into how many shards the margin book is cut."""
+        return int(self._get("MARGIN_SHARDS"))
 
     @property
     def window_s(self) -> float:

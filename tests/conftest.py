@@ -129,6 +129,7 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
         RELAY_INTERVAL_S="0.2",
         SWEEP_INTERVAL_S="0.2",
         ARCHIVE_INTERVAL_S="0.2",
+        MARGIN_SHARDS="1",
         WINDOW_S="0.1",
         SMTP_URL="smtp://127.0.0.1:9",
         MAIL_FROM="margin@fusion-prime.example",

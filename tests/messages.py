@@ -18,10 +18,12 @@ from shared.events.base import Event
 from shared.events.deliveries import DeliveryChanged, delivery_event_id
 from shared.events.margin import (
     MarginSamples,
+    MarginShardWork,
     MarginSweep,
     MarginTransition,
     Sample,
     Valuation,
+    shard_work_id,
     transition_id,
 )
 from shared.events.operations import OperationsAlert, OperationsAlertKind
@@ -274,6 +276,14 @@ def margin_samples() -> MarginSamples:
     )
 
 
+def margin_shard_work() -> MarginShardWork:
+    """A tick for the second of two shards."""
+    tick = price_tick(1, ETH="3000", USDC="1")
+    return MarginShardWork(
+        event_id=shard_work_id(tick.event_id, 1, 2), shard=1, shards=2, tick=tick, as_of=tick.as_of
+    )
+
+
 VALID: Mapping[str, Callable[[], Event]] = {
     topics.SETTLEMENT_EVENTS: lambda: position_changed(PAYER, 1),
     topics.POSITIONS_CHANGED: lambda: positions_changed(PAYER, 1, ETH=(10**18, 0)),
@@ -281,6 +291,7 @@ VALID: Mapping[str, Callable[[], Event]] = {
     topics.MARGIN_ALERTS: lambda: margin_transition(PAYER),
     topics.MARGIN_SAMPLES: margin_samples,
     topics.MARGIN_SWEEPS: lambda: MarginSweep(event_id="sweep"),
+    topics.MARGIN_SHARDS: margin_shard_work,
     topics.OPERATIONS_ALERTS: operations_alert,
     topics.DELIVERIES: delivery_changed,
 }

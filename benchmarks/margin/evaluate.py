@@ -238,6 +238,7 @@ def world(count: int) -> Iterator[World]:
                 GOOGLE_CLOUD_PROJECT=PROJECT,
                 LOG_LEVEL="ERROR",
                 NETWORK_FILE=str(network),
+                MARGIN_SHARDS="1",
             )
             provision_messaging(
                 load_manifest(ROOT / "functions.yaml"),
@@ -246,7 +247,7 @@ def world(count: int) -> Iterator[World]:
                 push_base_url=None,
             )
             parse_network(network.read_bytes())
-            settings = load(uses=("firestore", "pubsub"), settings=("NETWORK_FILE",))
+            settings = load(uses=("firestore", "pubsub"), settings=("NETWORK_FILE", "MARGIN_SHARDS"))
             listed = book(count)
             client = database.connect(settings)
             long_ago = datetime.now(UTC) - timedelta(hours=1)

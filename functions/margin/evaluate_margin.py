@@ -1,18 +1,21 @@
 """Keeps every account's margin state and announces its transitions.
 
-Trigger: ``market.prices.v1``, ``positions.changed.v1``, ``margin.sweeps.v1``.
-Reads: ``accounts`` and ``margin_states`` as they change, ``price_ticks`` that it missed, ``margin_progress``.
+Trigger: ``market.prices.v1``, ``positions.changed.v1``, ``margin.sweeps.v1``, ``margin.shards.v1``.
+Reads: ``accounts`` and ``margin_states`` as they change, ``price_ticks`` that it missed, ``margin_progress``;
+``margin_snapshots`` and ``margin_packs`` when it starts.
 Writes: ``margin_states`` and ``alerts`` per transition, ``margin_progress`` per tick.
 Publishes: ``alerts.margin.v1`` per transition; ``margin.samples.v1`` per sweep; ``alerts.operations.v1``
-when ticks stop and when they resume.
+when ticks stop and when they resume, and when a snapshot of the book is refused; ``margin.shards.v1`` per
+shard, where the book is cut into several.
 
 Ticks are evaluated in the order of their sequence, each exactly once, whatever order they arrive in: one
-that was overtaken is read from ``price_ticks``.
+that was overtaken is read from ``price_ticks``. Each shard of the book goes on by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from pydantic import TypeAdapter
@@ -21,21 +24,24 @@ from shared.combining import Combiner
 from shared.domain.margin import RecordedValuation, Severity, concerns_client, severity
 from shared.domain.margin_book import Decision, MarkPrices, Reading
 from shared.domain.positions import Account, Position, position_key
+from shared.domain.sharding import SLOTS, WHOLE, Shard, shard_of
 from shared.errors import ConflictError, RetryableError
 from shared.events import topics
 from shared.events.margin import (
     MarginSamples,
+    MarginShardWork,
     MarginSweep,
     MarginTransition,
     Sample,
     Valuation,
+    shard_work_id,
     transition_id,
 )
 from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.positions import PositionsChanged
 from shared.events.prices import PriceTick
 from shared.messaging import publisher
-from shared.messaging.attributes import EVENT_ID
+from shared.messaging.attributes import EVENT_ID, TRACEPARENT
 from shared.runtime.context import Context
 from shared.runtime.triggers import pubsub_function
 from shared.runtime.warm_book import Announce, WarmBook, usable_prices, warm_book
@@ -48,22 +54,85 @@ _ATTEMPTS = 5
 
 @pubsub_function(
     uses=("firestore", "pubsub"),
-    settings=("NETWORK_FILE",),
+    settings=("NETWORK_FILE", "MARGIN_SHARDS"),
     messages={
         topics.MARKET_PRICES: TypeAdapter(PriceTick),
         topics.POSITIONS_CHANGED: TypeAdapter(PositionsChanged),
         topics.MARGIN_SWEEPS: TypeAdapter(MarginSweep),
+        topics.MARGIN_SHARDS: TypeAdapter(MarginShardWork),
     },
 )
-def evaluate_margin(event: PriceTick | PositionsChanged | MarginSweep, context: Context) -> None:
+def evaluate_margin(
+    event: PriceTick | PositionsChanged | MarginSweep | MarginShardWork, context: Context
+) -> None:
     """Evaluate the book at a tick, an account at its new positions, or the ages of marks at a sweep."""
-    book = warm_book(context.settings)
-    if isinstance(event, PriceTick):
-        _evaluate_tick(event, book, context)
-    elif isinstance(event, PositionsChanged):
+    shards = context.settings.margin_shards
+    if isinstance(event, PositionsChanged):
+        book = warm_book(context.settings, shard_of(event.account_id, shards))
         _positions_of(book).do((event, context))
+    elif isinstance(event, MarginShardWork):
+        # Of as many shards as the message says: another number may have been set since it was sent.
+        book = warm_book(context.settings, Shard(event.shard, event.shards))
+        _work(event.tick, book, replace(context, as_of=event.as_of))
+    elif shards == 1:
+        _work(event if isinstance(event, PriceTick) else None, warm_book(context.settings, WHOLE), context)
     else:
+        _fan_out(event, shards, context)
+
+
+def _fan_out(event: PriceTick | MarginSweep, shards: int, context: Context) -> None:
+    """Hand each shard its part. What is sent again because one failed is recognised by each shard."""
+    tick = event if isinstance(event, PriceTick) else None
+    work = tick.event_id if tick else f"sweep:{context.as_of.isoformat()}"
+    parts = [
+        MarginShardWork(
+            event_id=shard_work_id(work, shard, shards),
+            shard=shard,
+            shards=shards,
+            tick=tick,
+            as_of=context.as_of,
+        )
+        for shard in range(shards)
+    ]
+    messages = [
+        publisher.OutboundMessage(
+            topics.MARGIN_SHARDS,
+            part.encode(),
+            attributes={EVENT_ID: part.event_id, TRACEPARENT: context.traceparent},
+        )
+        for part in parts
+    ]
+    failures = [error for error in publisher.connect(context.settings).publish(messages) if error]
+    if failures:
+        raise RetryableError(f"{len(failures)} of {shards} shards were not told: {failures[0]!r}")
+
+
+def _work(tick: PriceTick | None, book: WarmBook, context: Context) -> None:
+    if tick is None:
         _sweep(book, context)
+    else:
+        _evaluate_tick(tick, book, context)
+
+
+def _catch_up(book: WarmBook, context: Context, applied: list[database.Commit]) -> None:
+    """Bring the book up to date, and tell operators where it refused its snapshot."""
+    book.catch_up()
+    if book.refused_snapshot is None:
+        return
+    alert = OperationsAlert(
+        event_id=f"{OperationsAlertKind.MARGIN_SNAPSHOT_REFUSED}:{book.progress}",
+        kind=OperationsAlertKind.MARGIN_SNAPSHOT_REFUSED,
+        subject="margin_snapshots",
+        severity=Severity.HIGH,
+        message="A snapshot of the margin book could not be used; every document was read instead.",
+        details={"reason": book.refused_snapshot},
+        as_of=context.as_of,
+    )
+    commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
+    commit.announce(topics.OPERATIONS_ALERTS, alert)
+    commit.apply()
+    applied.append(commit)
+    book.refused_snapshot = None
 
 
 def _evaluate_tick(event: PriceTick, book: WarmBook, context: Context) -> None:
@@ -71,7 +140,7 @@ def _evaluate_tick(event: PriceTick, book: WarmBook, context: Context) -> None:
     try:
         with book.lock:
             for attempt in range(_ATTEMPTS):
-                book.catch_up()
+                _catch_up(book, context, applied)
                 try:
                     _advance_to(event, book, context, applied)
                 except ConflictError:
@@ -156,7 +225,7 @@ def _valuation(valuation: RecordedValuation) -> Valuation:
     )
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2 * SLOTS)
 def _positions_of(book: WarmBook) -> Combiner[tuple[PositionsChanged, Context], None]:
     """Position changes that arrive together are evaluated, recorded and announced together."""
 
@@ -171,7 +240,8 @@ def _positions_of(book: WarmBook) -> Combiner[tuple[PositionsChanged, Context], 
 def _evaluate_positions(
     events: list[PositionsChanged], book: WarmBook, context: Context
 ) -> list[database.Commit]:
-    book.catch_up()
+    applied: list[database.Commit] = []
+    _catch_up(book, context, applied)
     book.take(_account(event) for event in events)
     tick_sequence = book.progress
     as_of = max(event.as_of for event in events)
@@ -192,7 +262,7 @@ def _evaluate_positions(
         for account_id in unchanged
     ]
     book.record([decision for decision in acknowledged if decision is not None], context.traceparent)
-    return commits
+    return [*applied, *commits]
 
 
 def _account(event: PositionsChanged) -> Account:
@@ -218,7 +288,7 @@ def _sweep(book: WarmBook, context: Context) -> None:
     """Unvalue what has become too old since the last tick, and sample every account's health."""
     applied: list[database.Commit] = []
     with book.lock:
-        book.catch_up()
+        _catch_up(book, context, applied)
         tick = book.tick
         if tick is None or context.as_of < book.latest(context.as_of):
             # Nothing to value yet, or a sweep that a later one overtook.
@@ -237,14 +307,19 @@ def _sweep(book: WarmBook, context: Context) -> None:
                 book.note_records(
                     database.Commit(database.connect(context.settings), traceparent=context.traceparent)
                 )
-        if not tick.is_current(context.as_of, context.network.tick_max_age_s) and not book.prices_stopped:
+        # The first shard speaks for all.
+        if (
+            book.shard.number == 0
+            and not book.prices_stopped
+            and not tick.is_current(context.as_of, context.network.tick_max_age_s)
+        ):
             commit = database.Commit(database.connect(context.settings), traceparent=context.traceparent)
             _announce_prices(commit, book, tick, stopped=True, context=context)
             book.stop_prices(commit)
             applied.append(commit)
         readings = list(book.book.read_all(prices))
     _publish(applied, context)
-    _publish_samples(readings, tick, context)
+    _publish_samples(readings, tick, book.shard, context)
 
 
 def _announce_prices(
@@ -272,13 +347,18 @@ def _publish(commits: list[database.Commit], context: Context) -> None:
     outbox.publish(database.connect(context.settings), publisher.connect(context.settings), announced)
 
 
-def _publish_samples(readings: list[Reading], tick: PriceTick, context: Context) -> None:
+def _publish_samples(readings: list[Reading], tick: PriceTick, shard: Shard, context: Context) -> None:
     """Samples are published without an outbox: a sweep that fails is delivered again with the same ids."""
     messages: list[publisher.OutboundMessage] = []
     minute = context.as_of.replace(second=0, microsecond=0).isoformat()
+    work = (
+        f"samples:{minute}"
+        if shard == WHOLE
+        else shard_work_id(f"samples:{minute}", shard.number, shard.count)
+    )
     for number, chunk in enumerate(batched(readings, _SAMPLES_PER_MESSAGE)):
         event = MarginSamples(
-            event_id=f"samples:{minute}:{number}",
+            event_id=f"{work}:{number}",
             as_of=context.as_of,
             tick_sequence=tick.sequence,
             samples=tuple(

@@ -74,6 +74,19 @@ class RecordedValuation:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What the next decision on an account goes on from: its record without the numbers, which are for
+    readers. The fields are those of :class:`MarginRecord`."""
+
+    state: State
+    valued_state: State | None
+    transitions: int
+    tick_sequence: int
+    position_version: int
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class MarginRecord:
     """An account's margin state.
 
@@ -90,3 +103,15 @@ class MarginRecord:
     tick_sequence: int
     position_version: int
     as_of: datetime
+
+    @property
+    def standing(self) -> Standing:
+        """What the next decision goes on from."""
+        return Standing(
+            self.state,
+            self.valued_state,
+            self.transitions,
+            self.tick_sequence,
+            self.position_version,
+            self.as_of,
+        )

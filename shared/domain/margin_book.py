@@ -6,16 +6,18 @@ be recorded. It is ``evaluate_margin``'s; the gateway values what its subscriber
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
 
-from shared.domain.margin import MarginRecord, RecordedValuation, State, state_of
+from shared.domain.margin import MarginRecord, RecordedValuation, Standing, State, state_of
+from shared.domain.margin_pack import EMPTY, PackedAccounts
 from shared.domain.money import usd
 from shared.domain.network import Network
+from shared.domain.packed_book import packed_book
 from shared.domain.positions import Account
 from shared.risk.evaluator import BookEvaluator, Marks
 from shared.risk.margin import health_pct
@@ -50,22 +52,46 @@ class MarginBook:
 
     Positions in assets that the network description does not list share one more asset, which never has a
     mark: their holders are unvalued, and nobody else is touched.
+
+    ``packed``: the accounts to begin with. They stay packed until they change or are asked for.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, packed: PackedAccounts = EMPTY) -> None:
         self.assets = tuple(sorted(network.assets))
         self._index = {asset: index for index, asset in enumerate(self.assets)}
         self._unlisted = len(self.assets)
-        factors = [
-            AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
-            for asset in self.assets
-        ]
-        self._evaluator = BookEvaluator(FactorTable([*factors, AssetFactors()]), network.margin_policy)
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
-        self._versions: dict[str, int] = {}
+        factors = FactorTable(
+            [
+                *(
+                    AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
+                    for asset in self.assets
+                ),
+                AssetFactors(),
+            ]
+        )
+        self._packed = packed
+        # An account's number is its row among the packed ones; those that come later go on from there.
+        self._names = list(packed.ids)
+        self._numbers: dict[str, int] = {account_id: number for number, account_id in enumerate(packed.ids)}
+        held = np.flatnonzero(packed.versions > 0)
+        self._versions: dict[str, int] = {
+            packed.ids[row]: version
+            for row, version in zip(held.tolist(), packed.versions[held].tolist(), strict=True)
+        }
+        self._positions: dict[int, tuple[Position, ...]] = {}
         self._held: dict[str, tuple[str, ...]] = {}
-        self._records: dict[str, MarginRecord] = {}
+        self._standings: dict[str, Standing | None] = {}
+        asset_indexes = np.array(
+            [self._index.get(asset, self._unlisted) for asset in packed.assets], np.int32
+        )
+        self._evaluator = BookEvaluator.from_book(
+            packed_book(packed, held, factors, asset_indexes),
+            factors,
+            network.margin_policy,
+            exact_positions=self._core_positions,
+        )
+        states = packed.valued_states[held]
+        self._evaluator.set_states(held, states, packed.states[held] != State.UNVALUED.code)
 
     def __len__(self) -> int:
         return len(self._versions)
@@ -77,9 +103,30 @@ class MarginBook:
         """The version of an account's positions in the book; 0 where it is not in it."""
         return self._versions.get(account_id, 0)
 
-    def record(self, account_id: str) -> MarginRecord | None:
-        """What is recorded of an account, or None."""
-        return self._records.get(account_id)
+    def standing(self, account_id: str) -> Standing | None:
+        """What the next decision on an account goes on from; None where nothing is recorded."""
+        if account_id in self._standings:
+            return self._standings[account_id]
+        row = self._packed_row(account_id)
+        return None if row is None else self._packed.standing(row)
+
+    def _packed_row(self, account_id: str) -> int | None:
+        number = self._numbers.get(account_id)
+        return None if number is None or number >= len(self._packed) else number
+
+    def _core_positions(self, number: int) -> Sequence[Position]:
+        """The exact positions of an account in the book, by its number."""
+        if number in self._positions:
+            return self._positions[number]
+        return [
+            Position(
+                self._index.get(position.asset, self._unlisted),
+                position.decimals,
+                position.collateral_base,
+                position.debt_base,
+            )
+            for position in self._packed.positions(number)
+        ]
 
     def replace_positions(self, account: Account) -> bool:
         """Give an account its positions, unless those in the book are as new; whether it did."""
@@ -90,18 +137,16 @@ class MarginBook:
             number = len(self._names)
             self._numbers[account.account_id] = number
             self._names.append(account.account_id)
-        self._evaluator.replace_account(
-            number,
-            [
-                Position(
-                    self._index.get(position.asset, self._unlisted),
-                    position.decimals,
-                    position.collateral_base,
-                    position.debt_base,
-                )
-                for position in account.positions.values()
-            ],
+        self._positions[number] = tuple(
+            Position(
+                self._index.get(position.asset, self._unlisted),
+                position.decimals,
+                position.collateral_base,
+                position.debt_base,
+            )
+            for position in account.positions.values()
         )
+        self._evaluator.replace_account(number, self._positions[number])
         if account.account_id not in self._versions:
             self._restore(account.account_id)
         self._versions[account.account_id] = account.version
@@ -118,32 +163,34 @@ class MarginBook:
 
     def held_assets(self, account_id: str) -> tuple[str, ...]:
         """Assets in which an account holds or owes anything, in order."""
-        return self._held[account_id]
+        if account_id in self._held:
+            return self._held[account_id]
+        positions = self._packed.positions(self._numbers[account_id])
+        return tuple(sorted({each.asset for each in positions if each.collateral_base or each.debt_base}))
 
     def remove(self, account_id: str) -> None:
         """Take an account out of the book."""
         if account_id in self._versions:
             self._evaluator.remove_account(self._numbers[account_id])
             del self._versions[account_id]
-            del self._held[account_id]
-            self._records.pop(account_id, None)
+            self._standings[account_id] = None
 
     def set_record(self, record: MarginRecord) -> None:
         """Take over what is recorded of an account; decisions go on from there."""
-        self._records[record.account_id] = record
+        self._standings[record.account_id] = record.standing
         if record.account_id in self._versions:
             self._restore(record.account_id)
 
     def forget_record(self, account_id: str) -> None:
         """Nothing is recorded of an account after all."""
-        self._records.pop(account_id, None)
+        self._standings[account_id] = None
         if account_id in self._versions:
             self._restore(account_id)
 
     def _restore(self, account_id: str) -> None:
-        record = self._records.get(account_id)
-        state = NEVER_EVALUATED if record is None or record.valued_state is None else record.valued_state.code
-        is_valued = record is None or record.state is not State.UNVALUED
+        known = self.standing(account_id)
+        state = NEVER_EVALUATED if known is None or known.valued_state is None else known.valued_state.code
+        is_valued = known is None or known.state is not State.UNVALUED
         self._evaluator.set_state(self._numbers[account_id], state, is_valued=is_valued)
 
     def marks(self, prices: MarkPrices) -> Marks:
@@ -153,7 +200,9 @@ class MarginBook:
     def _asset_names(self, account_id: str, indexes: Iterable[int]) -> tuple[str, ...]:
         unmarked = set(indexes)
         return tuple(
-            asset for asset in self._held[account_id] if self._index.get(asset, self._unlisted) in unmarked
+            asset
+            for asset in self.held_assets(account_id)
+            if self._index.get(asset, self._unlisted) in unmarked
         )
 
     def decide(self, prices: MarkPrices, *, tick_sequence: int, as_of: datetime) -> list[Decision]:
@@ -169,115 +218,78 @@ class MarginBook:
         changed = {int(number) for number in changes.accounts}
         for position, number in enumerate(changes.accounts):
             account_id = self._names[int(number)]
-            record = self._next(account_id, tick_sequence, as_of)
-            if record is None:
+            known = self._next(account_id, tick_sequence, as_of)
+            if known is None:
                 self._restore(account_id)
                 continue
-            previous = record.valued_state
             state = state_of(int(changes.current[position]))
+            standing = replace(known, state=state, valued_state=state, transitions=known.transitions + 1)
+            valuation = _valuation(float(changes.collateral_usd[position]), float(changes.debt_usd[position]))
             decisions.append(
-                Decision(
-                    replace(
-                        record,
-                        state=state,
-                        valued_state=state,
-                        transitions=record.transitions + 1,
-                        unvalued_assets=(),
-                        valuation=_valuation(
-                            float(changes.collateral_usd[position]), float(changes.debt_usd[position])
-                        ),
-                    ),
-                    previous,
-                    is_transition=True,
-                )
+                Decision(_record(account_id, standing, valuation), known.valued_state, is_transition=True)
             )
         for number, assets in changes.became_unvalued.items():
             account_id = self._names[number]
-            record = self._next(account_id, tick_sequence, as_of)
-            if record is None:
+            known = self._next(account_id, tick_sequence, as_of)
+            if known is None:
                 self._restore(account_id)
                 continue
+            standing = replace(known, state=State.UNVALUED)
+            missing = self._asset_names(account_id, assets)
             decisions.append(
                 Decision(
-                    replace(
-                        record,
-                        state=State.UNVALUED,
-                        unvalued_assets=self._asset_names(account_id, assets),
-                        valuation=None,
-                    ),
-                    record.valued_state,
-                    is_transition=False,
+                    _record(account_id, standing, None, missing), known.valued_state, is_transition=False
                 )
             )
         for number in changes.became_valued:
             account_id = self._names[number]
             if number in changed:
                 continue
-            record = self._next(account_id, tick_sequence, as_of)
-            if record is None or record.valued_state is None:
+            known = self._next(account_id, tick_sequence, as_of)
+            if known is None or known.valued_state is None:
                 self._restore(account_id)
                 continue
             margin = self._evaluator.evaluate(number, marks)
+            standing = replace(known, state=known.valued_state)
+            valuation = _valuation(margin.collateral_usd, margin.debt_usd)
             decisions.append(
-                Decision(
-                    replace(
-                        record,
-                        state=record.valued_state,
-                        unvalued_assets=(),
-                        valuation=_valuation(margin.collateral_usd, margin.debt_usd),
-                    ),
-                    record.valued_state,
-                    is_transition=False,
-                )
+                Decision(_record(account_id, standing, valuation), known.valued_state, is_transition=False)
             )
         for decision in decisions:
-            self._records[decision.record.account_id] = decision.record
+            self._standings[decision.record.account_id] = decision.record.standing
         return sorted(decisions, key=lambda decision: decision.record.account_id)
 
-    def _next(self, account_id: str, tick_sequence: int, as_of: datetime) -> MarginRecord | None:
-        record = self._records.get(account_id)
+    def _next(self, account_id: str, tick_sequence: int, as_of: datetime) -> Standing | None:
+        """The standing with this tick's place; None where what is recorded is ahead of it."""
+        known = self.standing(account_id)
         version = self._versions[account_id]
-        if record is None:
-            return MarginRecord(
-                account_id=account_id,
-                state=State.UNVALUED,
-                valued_state=None,
-                transitions=0,
-                unvalued_assets=(),
-                valuation=None,
-                tick_sequence=tick_sequence,
-                position_version=version,
-                as_of=as_of,
-            )
-        if record.tick_sequence > tick_sequence:
+        if known is None:
+            return Standing(State.UNVALUED, None, 0, tick_sequence, version, as_of)
+        if known.tick_sequence > tick_sequence:
             return None
-        if record.tick_sequence == tick_sequence and record.position_version > version:
+        if known.tick_sequence == tick_sequence and known.position_version > version:
             return None
         return replace(
-            record,
-            tick_sequence=tick_sequence,
-            position_version=version,
-            as_of=max(as_of, record.as_of),
+            known, tick_sequence=tick_sequence, position_version=version, as_of=max(as_of, known.as_of)
         )
 
     def acknowledge(
         self, account_id: str, prices: MarkPrices, *, tick_sequence: int, as_of: datetime
     ) -> Decision | None:
         """What to record of an account whose new positions changed no state; None if nothing."""
-        record = self._records.get(account_id)
-        if record is None or record.position_version >= self._versions[account_id]:
+        known = self.standing(account_id)
+        if known is None or known.position_version >= self._versions[account_id]:
             return None
         reading = self.read(account_id, prices)
-        updated = replace(
-            record,
-            unvalued_assets=reading.unvalued_assets,
-            valuation=reading.valuation,
-            tick_sequence=max(tick_sequence, record.tick_sequence),
+        standing = replace(
+            known,
+            tick_sequence=max(tick_sequence, known.tick_sequence),
             position_version=self._versions[account_id],
-            as_of=max(as_of, record.as_of),
+            as_of=max(as_of, known.as_of),
         )
-        self._records[account_id] = updated
-        return Decision(updated, record.valued_state, is_transition=False)
+        self._standings[account_id] = standing
+        record = _record(account_id, standing, reading.valuation, reading.unvalued_assets)
+        return Decision(record, known.valued_state, is_transition=False)
 
     def read(self, account_id: str, prices: MarkPrices) -> Reading:
         """One account's margin at some prices, against its recorded state.
@@ -325,3 +337,22 @@ class MarginBook:
 def _valuation(collateral_usd: float, debt_usd: float) -> RecordedValuation:
     health = float(health_pct(np.array([collateral_usd]), np.array([debt_usd]))[0])
     return RecordedValuation(usd(collateral_usd), usd(debt_usd), health if np.isfinite(health) else None)
+
+
+def _record(
+    account_id: str,
+    standing: Standing,
+    valuation: RecordedValuation | None,
+    unvalued_assets: tuple[str, ...] = (),
+) -> MarginRecord:
+    return MarginRecord(
+        account_id=account_id,
+        state=standing.state,
+        valued_state=standing.valued_state,
+        transitions=standing.transitions,
+        unvalued_assets=unvalued_assets,
+        valuation=valuation,
+        tick_sequence=standing.tick_sequence,
+        position_version=standing.position_version,
+        as_of=standing.as_of,
+    )

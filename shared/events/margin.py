@@ -1,8 +1,11 @@
-"""``alerts.margin.v1``, ``margin.samples.v1`` and ``margin.sweeps.v1``."""
+"""``alerts.margin.v1``, ``margin.samples.v1``, ``margin.sweeps.v1`` and ``margin.shards.v1``."""
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
 from shared.domain.margin import Severity, State
+from shared.domain.sharding import Shard
 from shared.events.base import (
     Address,
     AssetId,
@@ -13,6 +16,7 @@ from shared.events.base import (
     PositiveInt,
     Record,
 )
+from shared.events.prices import PriceTick
 
 
 class Valuation(Record):
@@ -57,6 +61,28 @@ class MarginSamples(Event):
 
 class MarginSweep(Event):
     """The clock's request to look at ages of marks and to sample every account's health."""
+
+
+class MarginShardWork(Event):
+    """A tick, or without one a sweep, for one shard of the book (see :mod:`shared.domain.sharding`).
+
+    ``as_of`` is the moment of the sweep, or of the message that brought the tick.
+    """
+
+    shard: NonNegativeInt
+    shards: PositiveInt
+    tick: PriceTick | None
+    as_of: Instant
+
+    @model_validator(mode="after")
+    def _is_a_shard(self) -> MarginShardWork:
+        Shard(self.shard, self.shards)
+        return self
+
+
+def shard_work_id(work: str, shard: int, shards: int) -> str:
+    """The event id of one shard's part of ``work``: a tick's event id, or a sweep and its moment."""
+    return f"{work}:{shard}-of-{shards}"
 
 
 def transition_id(account_id: str, sequence: int) -> str:

@@ -15,6 +15,7 @@ class OperationsAlertKind(StrEnum):
     MARK_RECOVERED = "mark_recovered"
     PRICES_STOPPED = "prices_stopped"
     PRICES_RESUMED = "prices_resumed"
+    MARGIN_SNAPSHOT_REFUSED = "margin_snapshot_refused"
     FINALITY_VIOLATED = "finality_violated"
     LOG_NOT_UNDERSTOOD = "log_not_understood"
 

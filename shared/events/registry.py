@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from shared.events import topics
 from shared.events.deliveries import DeliveryChanged
-from shared.events.margin import MarginSamples, MarginSweep, MarginTransition
+from shared.events.margin import MarginSamples, MarginShardWork, MarginSweep, MarginTransition
 from shared.events.operations import OperationsAlert
 from shared.events.positions import PositionsChanged
 from shared.events.prices import PriceTick
@@ -22,6 +22,7 @@ ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
     topics.MARGIN_ALERTS: TypeAdapter(MarginTransition),
     topics.MARGIN_SAMPLES: TypeAdapter(MarginSamples),
     topics.MARGIN_SWEEPS: TypeAdapter(MarginSweep),
+    topics.MARGIN_SHARDS: TypeAdapter(MarginShardWork),
     topics.OPERATIONS_ALERTS: TypeAdapter(OperationsAlert),
     topics.DELIVERIES: TypeAdapter(DeliveryChanged),
 }

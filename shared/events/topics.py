@@ -6,6 +6,7 @@ MARKET_PRICES = "market.prices.v1"
 MARGIN_ALERTS = "alerts.margin.v1"
 MARGIN_SAMPLES = "margin.samples.v1"
 MARGIN_SWEEPS = "margin.sweeps.v1"
+MARGIN_SHARDS = "margin.shards.v1"
 OPERATIONS_ALERTS = "alerts.operations.v1"
 DELIVERIES = "notifications.deliveries.v1"
 

@@ -28,7 +28,15 @@ from shared.risk.margin import (
     stay_bounds,
 )
 from shared.risk.policy import MarginPolicy
-from shared.risk.positions import FactorTable, Float64Array, Int8Array, Int64Array, Position, valid_marks
+from shared.risk.positions import (
+    BoolArray,
+    FactorTable,
+    Float64Array,
+    Int8Array,
+    Int64Array,
+    Position,
+    valid_marks,
+)
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
 _CHUNK: Final = 16_384
@@ -201,6 +209,22 @@ class BookEvaluator:
         self._was_unvalued[row] = not is_valued
         self._touched.add(row)
         self._index.add_hot(np.array([row]))
+
+    def set_states(self, accounts: Int64Array, states: Int8Array, is_valued: BoolArray) -> None:
+        """`set_state` of many accounts at once, arrays of one entry each. Raises KeyError if one is not in
+        the book."""
+        if (
+            states.min(initial=NEVER_EVALUATED) < NEVER_EVALUATED
+            or states.max(initial=0) > MarginState.INSOLVENT
+        ):
+            raise ValueError("states: one is neither a valued margin state nor NEVER_EVALUATED")
+        rows = self.book.rows_of(accounts)
+        if rows.min(initial=0) == ABSENT:
+            raise KeyError(f"account {accounts[rows == ABSENT][0]} is not in the book")
+        self._states[rows] = states
+        self._was_unvalued[rows] = ~is_valued
+        self._touched.update(rows.tolist())
+        self._index.add_hot(rows)
 
     def state(self, account: int) -> int:
         """The last valued state recorded for an account, or NEVER_EVALUATED."""

@@ -1,6 +1,7 @@
 """The margin book that a process keeps warm between invocations: a cache of Firestore, never its master.
 
-It is loaded once and then catches up by reading only what was written since. What is recorded is decided on
+It is loaded once, from a snapshot where there is one (:mod:`shared.runtime.book_snapshot`), and then catches
+up by reading only what was written since. What is recorded is decided on
 the documents as they were read: a commit that finds one changed is given up, the accounts in question are
 read again, and the decision is made anew. Firestore operations per tick therefore follow what changed:
 one read of the progress, a query for the accounts and one for the states written since the last look, one
@@ -12,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -20,16 +21,16 @@ from typing import Any
 from shared.config import Settings
 from shared.domain.margin import MarginRecord
 from shared.domain.margin_book import Decision, MarginBook, MarkPrices
+from shared.domain.margin_pack import PackError
 from shared.domain.marks import MarkStatus
 from shared.domain.network import Network
 from shared.domain.positions import Account
+from shared.domain.sharding import SLOTS, Shard
 from shared.errors import ConflictError, RetryableError
 from shared.events.prices import PriceTick
+from shared.runtime.book_snapshot import OVERLAP, load_snapshot
 from shared.runtime.context import load_network
 from shared.stores import accounts, database, margin_progress, margin_states, ticks
-
-OVERLAP = timedelta(seconds=3)
-"""How far before the last look the next one begins: a write is seen less than this after its stamp."""
 
 _DECISIONS_PER_COMMIT = database.MAX_WRITES // 3
 _ROUNDS = 8
@@ -41,13 +42,18 @@ Announce = Callable[[database.Commit, Decision], None]
 
 
 class WarmBook:
-    """A book, the prices it was last evaluated at, and its place in Firestore. Use it under :attr:`lock`."""
+    """One shard's book, the prices it was last evaluated at, and its place in Firestore.
 
-    def __init__(self, client: database.Client, network: Network) -> None:
+    Use it under :attr:`lock`.
+    """
+
+    def __init__(self, client: database.Client, network: Network, shard: Shard) -> None:
         self.lock = threading.Lock()
         self.network = network
+        self.shard = shard
+        self.refused_snapshot: str | None = None
+        """Why a snapshot was refused and the documents were read instead, until somebody has said so."""
         self._client = client
-        self._loaded = False
         self._reset()
 
     def _reset(self) -> None:
@@ -55,9 +61,11 @@ class WarmBook:
         self.tick: PriceTick | None = None
         self.prices: MarkPrices = {}
         self._swept_at: datetime | None = None
-        self._loaded = False
-        self._read_at: dict[str, Any] = {}
+        self._recorded_ns: dict[str, int] = {}
+        """When the record that the book goes on from was written, by account (`database.nanoseconds`)."""
         self._progress: int = 0
+        self._evaluated_before: int = 0
+        """The tick up to which the book was evaluated while it was cut into another number of shards."""
         self._prices_stopped = False
         self._progress_read_at: Any = None
         self._looked_at: datetime | None = None
@@ -84,38 +92,93 @@ class WarmBook:
             RetryableError: Firestore failed; the book will be loaded anew.
         """
         try:
-            if not self._loaded:
-                self._reset()
+            if self._looked_at is None:
+                self._load()
+                return
             known, known_at, since = self._progress, self._progress_read_at, self._looked_at
             looked_at = self._read_progress()
-            if since is None:
-                self._take_everything()
-            else:
-                self._take_changes(since - OVERLAP, all_records=self._progress_read_at != known_at)
+            self._take_changes(since - OVERLAP, all_records=self._progress_read_at != known_at)
             if self._progress != known:
                 self._take_tick()
             self._looked_at = looked_at
         except RetryableError:
             self._reset()
             raise
-        if not self._loaded:
-            self._loaded = True
-            _log.info("book loaded", extra={"accounts": len(self.book), "tick": self._progress})
+
+    def _load(self) -> None:
+        self._reset()
+        self._evaluated_before = margin_progress.find_evaluated(self._client) or 0
+        try:
+            looked_at = self._load_snapshot()
+        except PackError as error:
+            _log.error("the snapshot is refused, every document is read", extra={"reason": str(error)})
+            self.refused_snapshot = str(error)
+            looked_at = None
+        source = "snapshot"
+        if looked_at is None:
+            source = "documents"
+            self.book, self._recorded_ns = MarginBook(self.network), {}
+            looked_at = self._read_progress()
+            self._take_everything()
+        if self._progress:
+            self._take_tick()
+        self._looked_at = looked_at
+        _log.info(
+            "book loaded",
+            extra={"accounts": len(self.book), "tick": self._progress, "source": source},
+        )
+
+    def _load_snapshot(self) -> datetime | None:
+        """Take over the snapshot and what changed since; Firestore's time of the look, None without one.
+
+        Raises:
+            PackError: it cannot be used, or contradicts the documents.
+        """
+        snapshot = load_snapshot(self._client, self.shard)
+        if snapshot is None:
+            return None
+        packed = snapshot.accounts
+        self.book = MarginBook(self.network, packed)
+        self._recorded_ns = {
+            account_id: recorded_ns
+            for account_id, recorded_ns in zip(packed.ids, packed.recorded_ns.tolist(), strict=True)
+            if recorded_ns
+        }
+        count = accounts.count(self._client, self.shard.slots)
+        looked_at = self._read_progress()
+        versions = self._take_changes(snapshot.watermark - OVERLAP, all_records=True)
+        # Accounts are never deleted: where one went back, is missing, or there is one too many, the
+        # documents are not those that were packed.
+        back = [
+            account_id for account_id, version in versions.items() if version < self.book.version(account_id)
+        ]
+        if back:
+            raise PackError(
+                f"{back[0]} is packed at version {self.book.version(back[0])}, it has an earlier one"
+            )
+        if not count <= len(self.book) <= max(count, accounts.count(self._client, self.shard.slots)):
+            raise PackError(f"the book has {len(self.book)} accounts, Firestore {count}")
+        return looked_at
 
     def _read_progress(self) -> datetime:
-        found = margin_progress.read(self._client)
-        self._progress, self._prices_stopped = found.tick_sequence, found.prices_stopped
+        found = margin_progress.read(self._client, self.shard)
+        self._progress = max(found.tick_sequence, self._evaluated_before)
+        self._prices_stopped = found.prices_stopped
         self._progress_read_at = found.read_at
         return found.seen_at
 
     def _take_everything(self) -> None:
-        self.take(account for account, _ in accounts.list_updated_since(self._client, None))
+        slots = self.shard.slots
+        self.take(account for account, _ in accounts.list_updated_since(self._client, None, slots))
         self._take_records_since(None)
 
-    def _take_changes(self, since: datetime, *, all_records: bool) -> None:
+    def _take_changes(self, since: datetime, *, all_records: bool) -> dict[str, int]:
         """What others wrote: positions that this book does not have, with what was decided on them; and
-        every record, where another instance has evaluated ticks or swept."""
-        versions = accounts.list_versions_since(self._client, since)
+        every record, where another instance has evaluated ticks or swept.
+
+        Returns the version of each account that was written.
+        """
+        versions = accounts.list_versions_since(self._client, since, self.shard.slots)
         news = [
             account_id for account_id, version in versions.items() if version > self.book.version(account_id)
         ]
@@ -124,12 +187,15 @@ class WarmBook:
             self._take_records_since(since)
         else:
             self._take_records(margin_states.find_many(self._client, news))
+        return versions
 
     def _take_records_since(self, since: datetime | None) -> None:
         self._take_records(
             {
                 record.account_id: (record, read_at)
-                for record, read_at, _ in margin_states.list_updated_since(self._client, since)
+                for record, read_at, _ in margin_states.list_updated_since(
+                    self._client, since, self.shard.slots
+                )
             }
         )
 
@@ -138,17 +204,16 @@ class WarmBook:
 
         Where it decided on newer positions than the book has, these are read too: a record never goes back.
         """
-        news = {
-            account_id: (record, read_at)
-            for account_id, (record, read_at) in found.items()
-            if self._read_at.get(account_id) != read_at
-        }
-        for record, read_at in news.values():
-            self.book.set_record(record)
-            self._read_at[record.account_id] = read_at
+        news: list[MarginRecord] = []
+        for account_id, (record, read_at) in found.items():
+            recorded_ns = database.nanoseconds(read_at)
+            if self._recorded_ns.get(account_id) != recorded_ns:
+                self._recorded_ns[account_id] = recorded_ns
+                self.book.set_record(record)
+                news.append(record)
         behind = [
             record.account_id
-            for record, _ in news.values()
+            for record in news
             if record.position_version > self.book.version(record.account_id)
         ]
         self.take(accounts.find_many(self._client, behind).values())
@@ -204,7 +269,7 @@ class WarmBook:
                 written[account_id] = commit.replace(
                     margin_states.path(account_id),
                     margin_states.encode(decision.record),
-                    read_at=self._read_at.get(account_id),
+                    read_at=self._read_at(account_id),
                 )
                 announce(commit, decision)
             try:
@@ -217,18 +282,25 @@ class WarmBook:
                 self._restore(decision.record.account_id for decision in decisions[start:])
                 raise
             else:
-                self._read_at.update(
-                    {account_id: commit.update_time(index) for account_id, index in written.items()}
+                self._recorded_ns.update(
+                    {
+                        account_id: database.nanoseconds(commit.update_time(index))
+                        for account_id, index in written.items()
+                    }
                 )
                 applied.append(commit)
         return conflict
+
+    def _read_at(self, account_id: str) -> Any:
+        recorded_ns = self._recorded_ns.get(account_id)
+        return None if recorded_ns is None else database.at_nanoseconds(recorded_ns)
 
     def _restore(self, account_ids: Iterable[str]) -> None:
         """Bring the book back to what is recorded of some accounts."""
         wanted = list(account_ids)
         for account_id in wanted:
             # What the book holds of it was decided here and not recorded.
-            self._read_at.pop(account_id, None)
+            self._recorded_ns.pop(account_id, None)
         try:
             found = margin_states.find_many(self._client, wanted)
             self._take_records(found)
@@ -266,8 +338,8 @@ class WarmBook:
 
     def _record_progress(self, sequence: int, commit: database.Commit, *, prices_stopped: bool) -> None:
         index = commit.replace(
-            margin_progress.path(),
-            margin_progress.encode(sequence, prices_stopped=prices_stopped),
+            margin_progress.path(self.shard),
+            margin_progress.encode(sequence, prices_stopped=prices_stopped, shard=self.shard),
             read_at=self._progress_read_at,
         )
         commit.apply()
@@ -280,7 +352,7 @@ def usable_prices(tick: PriceTick) -> dict[str, Decimal | None]:
     return {mark.asset: mark.price for mark in tick.marks if mark.status is MarkStatus.OK}
 
 
-@lru_cache(maxsize=4)
-def warm_book(settings: Settings) -> WarmBook:
-    """The process's book for these settings; empty until :meth:`WarmBook.catch_up`."""
-    return WarmBook(database.connect(settings), load_network(settings))
+@lru_cache(maxsize=2 * SLOTS)
+def warm_book(settings: Settings, shard: Shard) -> WarmBook:
+    """The process's book of a shard; empty until :meth:`WarmBook.catch_up`."""
+    return WarmBook(database.connect(settings), load_network(settings), shard)

@@ -9,6 +9,7 @@ from typing import Any
 from google.cloud import firestore
 
 from shared.domain.positions import Account, Position
+from shared.domain.sharding import slot_of
 from shared.stores import database
 
 COLLECTION = "accounts"
@@ -23,6 +24,7 @@ def encode(account: Account) -> dict[str, Any]:
     """The document's fields. Amounts are strings, for Firestore's integers end at 2^63."""
     return {
         "account_id": account.account_id,
+        "slot": slot_of(account.account_id),
         "version": account.version,
         "as_of": account.as_of,
         "positions": {
@@ -91,10 +93,15 @@ def list_page(
     return [decode(document.fields) for document in database.query(statement)]
 
 
-def list_versions_since(client: firestore.Client, moment: datetime) -> dict[str, int]:
-    """The version of each account written at or after ``moment``, by id; the positions are not read."""
+def list_versions_since(
+    client: firestore.Client, moment: datetime, slots: Iterable[int] | None = None
+) -> dict[str, int]:
+    """The version of each account written at or after ``moment``, by id; the positions are not read.
+
+    ``slots`` restricts it to accounts of these slots, as everywhere below.
+    """
     statement = (
-        client.collection(COLLECTION)
+        database.in_slots(client.collection(COLLECTION), slots)
         .where(filter=firestore.FieldFilter("updated_at", ">=", moment))
         .order_by("updated_at")
         .select(["account_id", "version"])
@@ -104,11 +111,18 @@ def list_versions_since(client: firestore.Client, moment: datetime) -> dict[str,
     }
 
 
-def list_updated_since(client: firestore.Client, moment: datetime | None) -> list[tuple[Account, datetime]]:
+def list_updated_since(
+    client: firestore.Client, moment: datetime | None, slots: Iterable[int] | None = None
+) -> list[tuple[Account, datetime]]:
     """Accounts written at or after ``moment`` (all where None), oldest write first, with the write's time."""
-    statement = client.collection(COLLECTION).order_by("updated_at")
+    statement = database.in_slots(client.collection(COLLECTION), slots).order_by("updated_at")
     if moment is not None:
         statement = statement.where(filter=firestore.FieldFilter("updated_at", ">=", moment))
     return [
         (decode(document.fields), document.fields["updated_at"]) for document in database.query(statement)
     ]
+
+
+def count(client: firestore.Client, slots: Iterable[int] | None = None) -> int:
+    """How many accounts there are, by aggregation."""
+    return database.count(database.in_slots(client.collection(COLLECTION), slots))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from google.api_core import exceptions as google_errors
+from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import firestore
 
@@ -260,6 +261,19 @@ def find_all(client: firestore.Client, paths: Iterable[str]) -> dict[str, Docume
     return found
 
 
+def nanoseconds(read_at: Any) -> int:
+    """A ``read_at`` as nanoseconds since 1970, which :func:`at_nanoseconds` makes a ``read_at`` again."""
+    stamp = read_at.timestamp_pb()
+    return int(stamp.seconds) * 10**9 + int(stamp.nanos)
+
+
+def at_nanoseconds(value: int) -> Any:
+    """The ``read_at`` of so many nanoseconds since 1970."""
+    seconds, nanos = divmod(value, 10**9)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return DatetimeWithNanoseconds(*moment.timetuple()[:6], nanosecond=nanos, tzinfo=UTC)  # type: ignore[no-untyped-call]
+
+
 def delete_all(client: firestore.Client, paths: Iterable[str]) -> None:
     """Delete documents, whether they exist or not.
 
@@ -285,6 +299,13 @@ def query(statement: Any) -> list[Document]:
     except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a query: {error}") from error
     return [document for document in map(_document, snapshots) if document is not None]
+
+
+def in_slots(statement: Any, slots: Iterable[int] | None) -> Any:
+    """A collection's accounts of these slots (see :mod:`shared.domain.sharding`); all where None."""
+    if slots is None:
+        return statement
+    return statement.where(filter=firestore.FieldFilter("slot", "in", sorted(slots)))
 
 
 MAX_AMONG = 30

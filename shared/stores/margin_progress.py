@@ -1,4 +1,4 @@
-"""``margin_progress``: up to which tick the book has been evaluated, and whether ticks have stopped."""
+"""``margin_progress``: up to which tick each shard has been evaluated, and whether ticks have stopped."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from google.cloud import firestore
 
+from shared.domain.sharding import WHOLE, Shard
 from shared.stores import database
 
 COLLECTION = "margin_progress"
-BOOK = "book"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,22 @@ class Progress:
     seen_at: datetime
 
 
-def path(shard: str = BOOK) -> str:
+def path(shard: Shard = WHOLE) -> str:
     """The document of a shard's progress."""
-    return f"{COLLECTION}/{shard}"
+    return f"{COLLECTION}/{'book' if shard == WHOLE else f'book-{shard.number}-of-{shard.count}'}"
 
 
-def encode(tick_sequence: int, *, prices_stopped: bool) -> dict[str, Any]:
+def encode(tick_sequence: int, *, prices_stopped: bool, shard: Shard = WHOLE) -> dict[str, Any]:
     """The document's fields."""
-    return {"tick_sequence": tick_sequence, "prices_stopped": prices_stopped}
+    return {
+        "tick_sequence": tick_sequence,
+        "prices_stopped": prices_stopped,
+        "shard": shard.number,
+        "shards": shard.count,
+    }
 
 
-def read(client: firestore.Client, shard: str = BOOK) -> Progress:
+def read(client: firestore.Client, shard: Shard = WHOLE) -> Progress:
     """A shard's progress; nothing evaluated where none is recorded."""
     document, seen_at = database.find_at(client, path(shard))
     if document is None:
@@ -49,7 +54,15 @@ def read(client: firestore.Client, shard: str = BOOK) -> Progress:
     return Progress(fields["tick_sequence"], fields["prices_stopped"], document.read_at, seen_at)
 
 
-def find(client: firestore.Client, shard: str = BOOK) -> tuple[int, Any] | None:
-    """The sequence of the last evaluated tick, with what a later replacement is conditioned on."""
-    document = database.find(client, path(shard))
-    return None if document is None else (document.fields["tick_sequence"], document.read_at)
+def find_evaluated(client: firestore.Client) -> int | None:
+    """The last tick that every account has been evaluated at; None before the first.
+
+    Whatever the number of shards is or was: of each number of which every shard has a progress, that of the
+    shard that is least far; of these, the furthest.
+    """
+    sequences: dict[int, dict[int, int]] = {}
+    for document in database.query(client.collection(COLLECTION)):
+        fields = document.fields
+        sequences.setdefault(fields["shards"], {})[fields["shard"]] = fields["tick_sequence"]
+    whole = [min(found.values()) for shards, found in sequences.items() if len(found) == shards]
+    return max(whole, default=None)

@@ -10,6 +10,7 @@ from typing import Any
 from google.cloud import firestore
 
 from shared.domain.margin import MarginRecord, RecordedValuation, State
+from shared.domain.sharding import slot_of
 from shared.stores import database
 
 COLLECTION = "margin_states"
@@ -25,6 +26,7 @@ def encode(record: MarginRecord) -> dict[str, Any]:
     valuation = record.valuation
     return {
         "account_id": record.account_id,
+        "slot": slot_of(record.account_id),
         "state": record.state.value,
         "valued_state": record.valued_state.value if record.valued_state else None,
         "transitions": record.transitions,
@@ -71,13 +73,13 @@ def find_many(client: firestore.Client, account_ids: Iterable[str]) -> dict[str,
 
 
 def list_updated_since(
-    client: firestore.Client, moment: datetime | None
+    client: firestore.Client, moment: datetime | None, slots: Iterable[int] | None = None
 ) -> list[tuple[MarginRecord, Any, datetime]]:
-    """Records written at or after ``moment`` (all where None), oldest write first.
+    """Records written at or after ``moment`` (all where None), of these slots, oldest write first.
 
     Each comes with what a later replacement is conditioned on, and the time of its write.
     """
-    statement: Any = client.collection(COLLECTION).order_by("updated_at")
+    statement = database.in_slots(client.collection(COLLECTION), slots).order_by("updated_at")
     if moment is not None:
         statement = statement.where(filter=firestore.FieldFilter("updated_at", ">=", moment))
     return [

@@ -95,6 +95,11 @@ PER_TOPIC: Mapping[str, Mapping[str, tuple[Spoil, str]]] = {
         ),
     },
     topics.MARGIN_SWEEPS: {},
+    topics.MARGIN_SHARDS: {
+        "a shard that is not there": (_with(shard=2), ""),
+        "shards that slots cannot be dealt to": (_with(shards=3), ""),
+        "a tick that is wrong": (lambda m: m | {"tick": m["tick"] | {"marks": 1}}, "tick.marks"),
+    },
     topics.OPERATIONS_ALERTS: {
         "an unknown kind": (_with(kind="weather"), "kind"),
         "details that are no texts": (_with(details={"tick": 1}), "details.tick"),

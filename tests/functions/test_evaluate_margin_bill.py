@@ -61,7 +61,7 @@ def world(request: pytest.FixtureRequest, call: Caller, project: Project, store:
     # Another instance, which loads the book as it is now.
     project.setenv(LOG_LEVEL="ERROR")
     assert call.push(FUNCTION, topics.MARKET_PRICES, first).acknowledged
-    return World(database.connect(project.settings("NETWORK_FILE")), owing[:CROSSING])
+    return World(database.connect(project.settings("NETWORK_FILE", "MARGIN_SHARDS")), owing[:CROSSING])
 
 
 @pytest.mark.parametrize("world", [1_000], indirect=True)

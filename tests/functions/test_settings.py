@@ -42,6 +42,7 @@ MALFORMED = {
     "RELAY_INTERVAL_S": "-1",
     "SWEEP_INTERVAL_S": "soon",
     "ARCHIVE_INTERVAL_S": "NaN",
+    "MARGIN_SHARDS": "3",
     "WINDOW_S": "Infinity",
     "SMTP_URL": "http://127.0.0.1:25",
     "MAIL_FROM": "nobody",

@@ -40,6 +40,7 @@ SAMPLES: dict[Any, Any] = {
     int: 1,
     datetime: datetime(2025, 1, 1, tzinfo=UTC),
     Iterable[str]: ("a", "b"),
+    Iterable[int]: (1, 2),
     State: State.WARNING,
     EscrowStatus: EscrowStatus.CREATED,
     tuple[datetime, str]: (datetime(2025, 1, 1, tzinfo=UTC), "a"),

@@ -12,7 +12,7 @@ COMMITTED: dict[str, list[str]] = json.loads(MODULES_FILE.read_bytes())
 
 # What would cost a function more than everything else that it imports, and which may load it.
 HEAVY = {
-    "numpy": {"evaluate_margin"},
+    "numpy": {"evaluate_margin", "pack_margin_book"},
     "scipy": {"evaluate_margin"},
     "google.cloud.bigquery": {"archive_events", "health"},
     "strawberry": set[str](),

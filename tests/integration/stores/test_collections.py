@@ -23,6 +23,7 @@ from shared.domain.escrows import (
 from shared.domain.margin import MarginRecord, RecordedValuation, State
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import Account, Position
+from shared.domain.sharding import Shard
 from shared.errors import ConflictError
 from shared.stores import (
     accounts,
@@ -123,13 +124,30 @@ def test_margin_progress(client: firestore.Client) -> None:
     before = margin_progress.read(client)
     assert (before.tick_sequence, before.prices_stopped, before.read_at) == (0, False, None)
     assert abs(before.seen_at - now()) < timedelta(seconds=30)
-    assert margin_progress.find(client) is None
+    assert margin_progress.find_evaluated(client) is None
 
     _put(client, margin_progress.path(), margin_progress.encode(9, prices_stopped=True))
     after = margin_progress.read(client)
     assert (after.tick_sequence, after.prices_stopped) == (9, True)
     assert after.seen_at >= before.seen_at
-    assert margin_progress.find(client) == (9, after.read_at)
+    assert margin_progress.find_evaluated(client) == 9
+
+
+def test_margin_progress_of_several_shards(client: firestore.Client) -> None:
+    """The book is as far as its last shard, and what it was cut into before does not hold it back."""
+
+    def record(number: int, count: int, sequence: int) -> None:
+        shard = Shard(number, count)
+        fields = margin_progress.encode(sequence, prices_stopped=False, shard=shard)
+        _put(client, margin_progress.path(shard), fields)
+
+    record(0, 1, 5)
+    record(0, 2, 9)
+    assert margin_progress.find_evaluated(client) == 5
+    record(1, 2, 7)
+    assert margin_progress.find_evaluated(client) == 7
+    assert margin_progress.read(client, Shard(1, 2)).tick_sequence == 7
+    assert margin_progress.read(client, Shard(1, 4)).tick_sequence == 0
 
 
 def test_ticks_come_in_order_and_none_has_two_prices(client: firestore.Client) -> None:

@@ -39,6 +39,7 @@ READ: dict[str, tuple[str, str, Any]] = {
     "RELAY_INTERVAL_S": ("0.25", "relay_interval_s", 0.25),
     "SWEEP_INTERVAL_S": ("2", "sweep_interval_s", 2.0),
     "ARCHIVE_INTERVAL_S": ("2.5", "archive_interval_s", 2.5),
+    "MARGIN_SHARDS": ("8", "margin_shards", 8),
     "WINDOW_S": ("55", "window_s", 55.0),
     "SMTP_URL": (
         f"smtp+starttls://mailer:{QUOTED}@mail.example:587",
@@ -71,6 +72,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "RELAY_INTERVAL_S": ("0",),
     "SWEEP_INTERVAL_S": ("-0.5",),
     "ARCHIVE_INTERVAL_S": ("Infinity",),
+    "MARGIN_SHARDS": ("", "0", "3", "64", "-1", "1.0"),
     "WINDOW_S": ("a minute",),
     "SMTP_URL": (
         "",

@@ -211,7 +211,7 @@ def test_a_tick_that_a_record_is_ahead_of_decides_nothing() -> None:
     behind = _book(ETH=(130, 0), USDC=(0, 100))
     behind.set_record(first.record)
     assert _decide(behind, {**FAIR, "ETH": Decimal("0.9")}, 6) == []
-    assert behind.record("0xaa") == first.record
+    assert behind.standing("0xaa") == first.record.standing
     (next_one,) = _decide(behind, {**FAIR, "ETH": Decimal("0.9")}, 8)
     assert next_one.previous_state is first.record.state
     assert next_one.record.transitions == 2
@@ -261,7 +261,7 @@ def test_reading_one_and_reading_all_agree(
     for account_id, positions in held.items():
         book.replace_positions(_account(account_id, 1, positions))
     _decide(book, first, 1)
-    recorded = {account_id: record for account_id in held if (record := book.record(account_id))}
+    recorded = {account_id: known for account_id in held if (known := book.standing(account_id))}
     together = {reading.account_id: reading for reading in book.read_all(second)}
     for account_id, reading in together.items():
         alone = book.read(account_id, second)
@@ -275,9 +275,9 @@ def test_reading_one_and_reading_all_agree(
             assert alone.valuation.health_pct == pytest.approx(reading.valuation.health_pct)
         if reading.state is not State.UNVALUED:
             assert reading.state is recorded[account_id].valued_state
-    never_valued = {account_id for account_id, record in recorded.items() if record.valued_state is None}
+    never_valued = {account_id for account_id, known in recorded.items() if known.valued_state is None}
     assert set(held) - set(together) <= never_valued
-    assert {book.record(account_id) for account_id in recorded} == set(recorded.values()), "reading records"
+    assert {book.standing(account_id) for account_id in recorded} == set(recorded.values()), "reading records"
 
 
 def test_a_removed_account_is_gone() -> None:

@@ -16,10 +16,12 @@ from shared.events.base import UINT256_MAX, Event
 from shared.events.deliveries import DeliveryChanged, delivery_event_id
 from shared.events.margin import (
     MarginSamples,
+    MarginShardWork,
     MarginSweep,
     MarginTransition,
     Sample,
     Valuation,
+    shard_work_id,
     transition_id,
 )
 from shared.events.operations import OperationsAlert, OperationsAlertKind
@@ -170,6 +172,18 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
         ),
     ),
     (topics.MARGIN_SWEEPS, MarginSweep(event_id="sweep")),
+    (
+        topics.MARGIN_SHARDS,
+        MarginShardWork(
+            event_id=shard_work_id(TICK.event_id, 3, 4), shard=3, shards=4, tick=TICK, as_of=AS_OF
+        ),
+    ),
+    (
+        topics.MARGIN_SHARDS,
+        MarginShardWork(
+            event_id=shard_work_id("sweep:2025-03-01", 0, 2), shard=0, shards=2, tick=None, as_of=AS_OF
+        ),
+    ),
     (
         topics.OPERATIONS_ALERTS,
         OperationsAlert(
