@@ -105,6 +105,7 @@ class Deployment:
                     "chain_id": CHAIN_ID,
                     "name": "anvil",
                     "confirmations": 0,
+                    "finality": 64,
                     "start_block": start_block,
                     "block_range": 2000,
                     "vault": self.vault,

@@ -65,6 +65,7 @@ def _network() -> dict[str, object]:
                 "chain_id": 1,
                 "name": "ethereum",
                 "confirmations": 12,
+                "finality": 64,
                 "start_block": 0,
                 "block_range": 2000,
                 "vault": "0x" + "aa" * 20,

@@ -63,6 +63,7 @@ def network_document() -> dict[str, object]:
                 "chain_id": 31337,
                 "name": "anvil",
                 "confirmations": 0,
+                "finality": 64,
                 "start_block": 0,
                 "block_range": 2000,
                 "vault": "0x" + "aa" * 20,

@@ -70,6 +70,7 @@ def _network() -> dict[str, Any]:
         "chain_id": CHAIN_ID,
         "name": "chain",
         "confirmations": 0,
+        "finality": 64,
         "start_block": 0,
         "block_range": 1000,
         "vault": "0x" + "aa" * 20,

@@ -21,7 +21,7 @@ from shared.messaging import publisher
 from shared.runtime import clock
 from shared.runtime.context import Context
 from shared.runtime.triggers import Request, Response, http_function
-from shared.stores import chain_cursors, database, dead_letters, outbox, ticks
+from shared.stores import chain_cursors, chain_sync, database, dead_letters, outbox, ticks
 from shared.warehouse import client as warehouse
 
 _OUTBOX_MAX_AGE = timedelta(seconds=60)
@@ -109,10 +109,13 @@ def _chain(context: Context, chain_id: int) -> str:
     known = chain_cursors.find(database.connect(context.settings), chain_id)
     if known is None:
         raise _UnhealthyError(f"nothing has been relayed; the head is block {head}")
-    cursor, _ = known
-    if cursor.halted is not None:
-        raise _UnhealthyError(f"relay is halted: {cursor.halted}")
-    behind = head - context.network.chains[chain_id].confirmations - cursor.block_number
+    progress, _ = known
+    if progress.halted is not None:
+        raise _UnhealthyError(f"relay is halted: {progress.halted}")
+    figures = chain_sync.find(database.connect(context.settings), chain_id)
+    if figures is not None and figures.unreadable is not None:
+        raise _UnhealthyError(f"the next blocks cannot be read: {figures.unreadable}")
+    behind = head - context.network.chains[chain_id].confirmations - progress.block_number
     if behind > _MAX_BLOCKS_BEHIND:
         raise _UnhealthyError(f"relay is {behind} blocks behind the head at {head}")
     return f"head {head}, relay {max(behind, 0)} blocks behind"

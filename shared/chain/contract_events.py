@@ -74,8 +74,13 @@ def announced_topics() -> list[str]:
     return sorted(_layouts())
 
 
-def decode_log(chain: Chain, log: Mapping[str, Any], block_time: int) -> ContractLogEvent:
-    """The settlement event of a log, as a node's JSON gives it.
+def emitters(chain: Chain) -> tuple[str, ...]:
+    """The contracts of a chain that report events; escrows report through their factory."""
+    return (chain.vault, chain.escrow_factory)
+
+
+def decode_log(chain: Chain, log: Mapping[str, Any], block_time: int, revision: int = 0) -> ContractLogEvent:
+    """The settlement event of a log, as a node's JSON gives it, announced at the chain's ``revision``.
 
     Raises:
         TerminalError: the log is not one of our contracts' as this chain's description lists them.
@@ -93,6 +98,7 @@ def decode_log(chain: Chain, log: Mapping[str, Any], block_time: int) -> Contrac
         "block_time": datetime.fromtimestamp(block_time, UTC),
         "transaction_hash": log["transactionHash"],
         "log_index": log_index,
+        "revision": revision,
         "contract": log["address"].lower(),
     }
     try:

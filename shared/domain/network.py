@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from typing import Any
 
 from shared.risk.policy import MarginPolicy
@@ -17,6 +18,8 @@ _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 # As in messages: an asset that no message may name would stop every tick.
 _ASSET = re.compile(r"[A-Z0-9.]{2,16}")
 _MAX_DECIMALS = 77
+MAX_FINALITY_BLOCKS = 4_000
+"""The deepest finality by number: the relay keeps the hash of every block above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +56,27 @@ class Token:
     decimals: int
 
 
+class FinalityTag(StrEnum):
+    """Blocks that a chain names (https://ethereum.github.io/execution-apis, ``BlockTag``)."""
+
+    SAFE = "safe"
+    FINALIZED = "finalized"
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A chain and our contracts on it.
 
-    ``confirmations`` is how many blocks must stand on a block before its events are announced;
-    ``block_range`` is the most blocks that one log request asks for.
+    ``confirmations`` is how many blocks must stand on a block before its events are announced; ``finality``
+    is how many before it counts as final, or the tag of the block that the chain itself calls final. A block
+    that vanishes before it is final is retracted; one that vanishes later stops the relay. ``block_range`` is
+    the most blocks that one log request asks for.
     """
 
     chain_id: int
     name: str
     confirmations: int
+    finality: int | FinalityTag
     start_block: int
     block_range: int
     vault: str
@@ -109,6 +122,16 @@ class _Reader:
         if most is not None and value > most:
             raise NetworkError(f"{self.path(key)} must be at most {most}, got {value!r}")
         return value
+
+    def finality(self, key: str) -> int | FinalityTag:
+        value = self._value.get(key)
+        if value in list(FinalityTag):
+            return FinalityTag(self._take(key))
+        if isinstance(value, str):
+            raise NetworkError(
+                f"{self.path(key)} must be a number of blocks, 'safe' or 'finalized', got {value!r}"
+            )
+        return self.integer(key, most=MAX_FINALITY_BLOCKS)
 
     def text(self, key: str) -> str:
         value = self._take(key)
@@ -227,6 +250,7 @@ def _chain(entry: _Reader, assets: Mapping[str, Asset]) -> Chain:
         chain_id=entry.integer("chain_id", least=1),
         name=entry.text("name"),
         confirmations=entry.integer("confirmations"),
+        finality=entry.finality("finality"),
         start_block=entry.integer("start_block"),
         block_range=entry.integer("block_range", least=1),
         vault=entry.address("vault"),

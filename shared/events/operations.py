@@ -17,7 +17,11 @@ class OperationsAlertKind(StrEnum):
     PRICES_RESUMED = "prices_resumed"
     MARGIN_SNAPSHOT_REFUSED = "margin_snapshot_refused"
     FINALITY_VIOLATED = "finality_violated"
+    FINALITY_RESTORED = "finality_restored"
     LOG_NOT_UNDERSTOOD = "log_not_understood"
+    LOGS_INCOMPLETE = "logs_incomplete"
+    HISTORY_PRUNED = "history_pruned"
+    CHAIN_BACKFILLED = "chain_backfilled"
 
 
 class OperationsAlert(Event):

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from google.cloud import firestore
 
+from shared.domain.chain_progress import ChainProgress
 from shared.stores import database
 
 COLLECTION = "chain_cursors"
-
-
-@dataclass(frozen=True, slots=True)
-class ChainCursor:
-    """The last announced block of a chain. ``halted`` says why nothing more may be announced."""
-
-    chain_id: int
-    block_number: int
-    block_hash: str
-    halted: str | None
 
 
 def path(chain_id: int) -> str:
@@ -27,21 +18,38 @@ def path(chain_id: int) -> str:
     return f"{COLLECTION}/{chain_id}"
 
 
-def encode(cursor: ChainCursor) -> dict[str, Any]:
+def encode(progress: ChainProgress) -> dict[str, Any]:
     """The document's fields."""
     return {
-        "chain_id": cursor.chain_id,
-        "block_number": cursor.block_number,
-        "block_hash": cursor.block_hash,
-        "halted": cursor.halted,
+        "chain_id": progress.chain_id,
+        "block_number": progress.block_number,
+        "block_hash": progress.block_hash,
+        "window": progress.window,
+        "final_number": progress.final_number,
+        "verified_number": progress.verified_number,
+        "revisions": [{"revision": revision, "first_block": first} for revision, first in progress.revisions],
+        "partial": progress.partial,
+        "halted": progress.halted,
+        "differences": progress.differences,
     }
 
 
-def find(client: firestore.Client, chain_id: int) -> tuple[ChainCursor, Any] | None:
-    """A chain's cursor, with what a later replacement is conditioned on; None before the first block."""
+def decode(fields: Mapping[str, Any]) -> ChainProgress:
+    """The progress of a document's fields."""
+    return ChainProgress(
+        chain_id=fields["chain_id"],
+        block_number=fields["block_number"],
+        window=fields["window"],
+        final_number=fields["final_number"],
+        verified_number=fields["verified_number"],
+        revisions=tuple((row["revision"], row["first_block"]) for row in fields["revisions"]),
+        partial=fields["partial"],
+        halted=fields["halted"],
+        differences=fields["differences"],
+    )
+
+
+def find(client: firestore.Client, chain_id: int) -> tuple[ChainProgress, Any] | None:
+    """A chain's progress, with what a later replacement is conditioned on; None before the first block."""
     document = database.find(client, path(chain_id))
-    if document is None:
-        return None
-    fields = document.fields
-    cursor = ChainCursor(fields["chain_id"], fields["block_number"], fields["block_hash"], fields["halted"])
-    return cursor, document.read_at
+    return None if document is None else (decode(document.fields), document.read_at)

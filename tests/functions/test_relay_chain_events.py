@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +26,9 @@ from local.chain import (
     withdraw_escrow,
 )
 from shared.chain import blocks
+from shared.domain.chain_progress import ChainProgress, begun
 from shared.events import topics
-from shared.events.settlement import PositionChanged
+from shared.events.settlement import EventRetracted, PositionChanged
 from shared.stores import chain_cursors
 from tests.conftest import Project
 from tests.eventually import eventually
@@ -43,9 +45,9 @@ def _relay(call: Caller) -> int:
     return call.request(FUNCTION, schedule_time=datetime.now(UTC)).status
 
 
-def _cursor(store: firestore.Client) -> chain_cursors.ChainCursor:
+def _cursor(store: firestore.Client) -> ChainProgress:
     known = chain_cursors.find(store, CHAIN_ID)
-    return known[0] if known else chain_cursors.ChainCursor(CHAIN_ID, -1, "", halted=None)
+    return known[0] if known else begun(CHAIN_ID, 0, "0x" + "00" * 32)
 
 
 def _deposits(market: Market, count: int) -> str:
@@ -174,17 +176,17 @@ def test_however_many_events_come_at_once_all_are_announced(
     chain.call("evm_setAutomine", False)
     try:
         for number in range(block_count):
-            nonces = range(1_000 * number, 1_000 * (number + 1))
+            nonces = range(500 * number, 500 * (number + 1))
             chain.batch([("eth_sendTransaction", [deposit_one | {"nonce": hex(nonce)}]) for nonce in nonces])
             chain.call("evm_mine")
     finally:
         chain.call("evm_setAutomine", True)
 
-    eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head())
+    eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head(), within_s=30)
 
     events = announced.events()
     assert len({event.block_number for event in events}) == block_count
-    assert sorted(_sequences(events, account)) == list(range(1, 1_000 * block_count + 1))
+    assert sorted(_sequences(events, account)) == list(range(1, 500 * block_count + 1))
     assert outbox_left.ids() == []
 
 
@@ -264,8 +266,22 @@ def test_a_second_node_answers_where_the_first_does_not(
     assert _sequences(announced.events(), account) == [1]
 
 
+@pytest.mark.parametrize(
+    ("refusal", "accepted"),
+    [
+        ("query exceeds max block range 2", 2),
+        ("Internal server error. Forwarder error: 1000.", 2),
+        # Nothing is short enough: the blocks' receipts have the logs as well.
+        ("query returned more than 10000 results", 0),
+    ],
+)
 def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(
-    call: Caller, market: Market, project: Project, tap: Callable[[str], Tap]
+    call: Caller,
+    market: Market,
+    project: Project,
+    tap: Callable[[str], Tap],
+    refusal: str,
+    accepted: int,
 ) -> None:
     account = _deposits(market, 9)
     announced = tap(topics.SETTLEMENT_EVENTS)
@@ -277,39 +293,86 @@ def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(
         (query,) = calls[0]["params"]
         length = int(query["toBlock"], 16) - int(query["fromBlock"], 16) + 1
         asked.append(length)
-        if length <= 2:
+        if length <= accepted:
             return None
-        error = {"code": -32602, "message": "query exceeds max block range 2"}
-        body = [{"jsonrpc": "2.0", "id": 0, "error": error}]
-        return Answer(200, json.dumps(body + _headers(market, calls[1:])).encode())
+        error = {"code": -32602, "message": refusal}
+        return Answer(200, json.dumps([{"jsonrpc": "2.0", "id": 0, "error": error}]).encode())
 
     with rpc_proxy(project.hosts.rpc, decide) as proxy:
         project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}", WINDOW_S="3")
         outcome = call.request(FUNCTION)
     assert outcome.status == 200
     assert max(asked) > 2
+    assert len(asked) < 20
     assert _sequences(announced.events(), account) == list(range(1, 10))
 
 
-def _headers(market: Market, calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = market.chain.client.batch([(call["method"], call["params"]) for call in calls])
-    return [
-        {"jsonrpc": "2.0", "id": call["id"], "result": result}
-        for call, result in zip(calls, found, strict=True)
-    ]
+def _reorganise(market: Market, depth: int) -> None:
+    """Replace the last blocks. Another transaction in their place: empty ones would have the same hashes."""
+    stranger = market.account()
+    other = {"from": stranger, "to": stranger, "value": "0x1", "gas": "0x5208"}
+    market.chain.client.call("anvil_reorg", depth, [[other, 0]])
 
 
-def test_a_reorg_below_the_confirmations_halts_the_chain_and_says_so_once(
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_what_a_reorg_took_back_is_retracted_before_its_replacement(
+    call: Caller, market: Market, store: firestore.Client, tap: Callable[[str], Tap], depth: int
+) -> None:
+    announced = tap(topics.SETTLEMENT_EVENTS)
+    account = _deposits(market, 6)
+    assert _relay(call) == 200
+    before = announced.events()
+    _reorganise(market, depth)
+    _deposits(market, 1)
+    market.chain.mine(deposit(market.deployment, account, "ETH", 100))
+
+    eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head())
+
+    after = announced.events()
+    retracted = [event for event in after if isinstance(event, EventRetracted)]
+    assert [event.retracted for event in retracted] == list(reversed(before[-depth:]))
+    assert after[: len(retracted)] == retracted
+    (replacement,) = [event for event in after[depth:] if event.account_id == account]
+    assert replacement.sequence == 6 - depth + 1
+    assert {event.revision for event in after} == {1}
+    assert _cursor(store).revision == 1
+
+
+def test_a_reorg_back_to_what_was_is_announced_again_under_the_same_ids(
     call: Caller, market: Market, store: firestore.Client, tap: Callable[[str], Tap]
 ) -> None:
+    snapshot = market.chain.client.call("evm_snapshot")
+    # The same second, so that the same transaction makes the same block again.
+    moment = int(datetime.now(UTC).timestamp()) + 1_000
+    account = market.account()
+    (transaction,) = deposit(market.deployment, account, "ETH", 5)
+    announced = tap(topics.SETTLEMENT_EVENTS)
+    for amount in (5, 6, 5):
+        market.chain.client.call("evm_revert", snapshot)
+        snapshot = market.chain.client.call("evm_snapshot")
+        market.chain.set_balances({account: 10**20})
+        market.chain.client.call("evm_setNextBlockTimestamp", hex(moment))
+        market.chain.mine([replace(transaction, value=amount)])
+        eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head())
+    events = announced.events()
+    first, second = events[0].event_id, events[2].event_id
+    told = [
+        (event.revision, event.retracted.event_id if isinstance(event, EventRetracted) else event.amount_base)
+        for event in events
+    ]
+    assert told == [(0, 5), (1, first), (1, 6), (2, second), (2, 5)]
+    assert events[4].event_id == first
+
+
+def test_a_reorg_of_final_blocks_halts_the_chain_and_says_so_once(
+    call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    _with_block_range(market, project, 2_000, finality=1)
     _deposits(market, 3)
     assert _relay(call) == 200
     announced, operations = tap(topics.SETTLEMENT_EVENTS), tap(topics.OPERATIONS_ALERTS)
     halted_at = _cursor(store).block_number
-    # Another transaction in the place of the last blocks: empty ones would have the same hashes.
-    stranger = market.account()
-    other = {"from": stranger, "to": stranger, "value": "0x1", "gas": "0x5208"}
-    market.chain.client.call("anvil_reorg", 2, [[other, 0]])
+    _reorganise(market, 2)
     _deposits(market, 2)
 
     for _ in range(3):
@@ -321,7 +384,37 @@ def test_a_reorg_below_the_confirmations_halts_the_chain_and_says_so_once(
     cursor = _cursor(store)
     assert cursor.block_number == halted_at
     assert cursor.halted is not None
-    assert "but the chain now builds on" in cursor.halted
+    assert "was final" in cursor.halted
+
+
+@pytest.mark.parametrize("left_out", ["every log", "every other log"])
+def test_logs_that_a_node_leaves_out_are_announced_all_the_same_and_operators_are_told(
+    call: Caller,
+    market: Market,
+    project: Project,
+    store: firestore.Client,
+    tap: Callable[[str], Tap],
+    left_out: str,
+) -> None:
+    account = _deposits(market, 5)
+    announced, operations = tap(topics.SETTLEMENT_EVENTS), tap(topics.OPERATIONS_ALERTS)
+
+    def decide(calls: Sequence[Mapping[str, Any]]) -> Answer | None:
+        if calls[0]["method"] != "eth_getLogs":
+            return None
+        logs = market.chain.client.call("eth_getLogs", *calls[0]["params"])
+        kept = [] if left_out == "every log" else logs[::2]
+        return Answer(200, json.dumps([{"jsonrpc": "2.0", "id": 0, "result": kept}]).encode())
+
+    with rpc_proxy(project.hosts.rpc, decide) as proxy:
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
+        assert _relay(call) == 200
+
+    assert _sequences(announced.events(), account) == [1, 2, 3, 4, 5]
+    (alert,) = operations.events()
+    assert (alert.kind, alert.details["provider"]) == ("logs_incomplete", "node 0")
+    assert alert.details["missing"] == ("5" if left_out == "every log" else "2")
+    assert _cursor(store).differences == int(alert.details["missing"])
 
 
 def test_a_url_of_another_chain_is_refused(

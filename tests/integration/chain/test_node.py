@@ -11,6 +11,9 @@ import pytest
 from local.chain import CHAIN_ID, Deployment, LocalChain, deposit
 from local.emulators import EmulatorHosts
 from shared.chain import abi, blocks, contract_events, feeds
+from shared.chain.blocks import LogFilter
+from shared.chain.completeness import ProvenLogs
+from shared.chain.ranges import RangeSize, read_range
 from shared.chain.rpc import NodeError, RpcClient
 from shared.domain.marks import FeedRound
 from shared.domain.network import Feed, parse_network
@@ -35,6 +38,12 @@ def _account(chain: LocalChain) -> str:
     address = new_address()
     chain.set_balances({address: 10**18})
     return address
+
+
+def _read(client: RpcClient, emitters: tuple[str, ...], first: int, last: int) -> ProvenLogs:
+    wanted = LogFilter(emitters, tuple(contract_events.announced_topics()))
+    (provider,) = client.providers
+    return read_range(provider, [], wanted, RangeSize(2_000), first=first, last=last)
 
 
 def test_results_come_in_the_order_of_the_calls_and_a_refused_call_spoils_no_other(chain: LocalChain) -> None:
@@ -99,16 +108,14 @@ def test_a_slice_has_the_logs_of_its_blocks_with_their_times(
         chain.mine(deposit(deployment, account, "LINK", amount))
     last = blocks.head_number(chain.client)
     network = parse_network(json.dumps(deployment.network()))
-    topics = contract_events.announced_topics()
 
-    found = blocks.read_slice(
-        chain.client, (deployment.vault, deployment.escrow_factory), topics, first, last
-    )
+    found = _read(chain.client, (deployment.vault, deployment.escrow_factory), first, last)
 
-    assert (found.first.number, found.last.number) == (first, last)
-    assert found.first.parent_hash == blocks.read_block(chain.client, first - 1).hash
+    assert (found.headers[0].number, found.headers[-1].number) == (first, last)
+    assert found.headers[0].parent_hash == blocks.read_block(chain.client, first - 1).hash
+    times = {header.hash: header.time for header in found.headers}
     events = [
-        contract_events.decode_log(network.chains[CHAIN_ID], log, found.times[log["blockHash"]])
+        contract_events.decode_log(network.chains[CHAIN_ID], log, times[log["blockHash"]])
         for log in found.logs
     ]
     # Of nine transactions, three are deposits; each reports what the vault itself says.
@@ -131,7 +138,7 @@ def test_blocks_that_are_not_there_yet_are_asked_for_again(chain: LocalChain, de
     with pytest.raises(RetryableError, match=f"a node does not have block {head + 9}"):
         blocks.read_block(chain.client, head + 9)
     with pytest.raises(RetryableError):
-        blocks.read_slice(chain.client, (deployment.vault,), [], head, head + 9)
+        _read(chain.client, (deployment.vault,), head, head + 9)
 
 
 def _tampered(change: Any) -> Any:
@@ -167,11 +174,15 @@ def _not_a_list(results: list[Any]) -> None:
     results[0] = {"logs": []}
 
 
-def _other_header(results: list[Any]) -> None:
-    results[1]["number"] = "0x1"
+def _another_topic(results: list[Any]) -> None:
+    results[0][0]["topics"][0] = "0x" + "ee" * 32
 
 
-@pytest.mark.parametrize("change", [_another_block, _removed, _outside, _not_a_list, _other_header])
+def _twice(results: list[Any]) -> None:
+    results[0] += results[0]
+
+
+@pytest.mark.parametrize("change", [_another_block, _removed, _outside, _not_a_list, _another_topic, _twice])
 def test_a_node_whose_answers_contradict_each_other_is_not_believed(
     chain: LocalChain, deployment: Deployment, emulators: EmulatorHosts, change: Any
 ) -> None:
@@ -185,13 +196,7 @@ def test_a_node_whose_answers_contradict_each_other_is_not_believed(
         rpc_proxy(emulators.rpc, lambda calls: decide(chain.client, calls)) as proxy,
         pytest.raises(RetryableError),
     ):
-        blocks.read_slice(
-            RpcClient(CHAIN_ID, [proxy.url]),
-            (deployment.vault,),
-            contract_events.announced_topics(),
-            first,
-            last,
-        )
+        _read(RpcClient(CHAIN_ID, [proxy.url]), (deployment.vault,), first, last)
 
 
 def test_feeds_are_read_in_one_request_and_their_decimals_once(

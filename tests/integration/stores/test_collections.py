@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import pytest
 from google.cloud import firestore
 
 from shared.domain.api_keys import ApiKey, Scope, hash_secret
+from shared.domain.chain_progress import begun
 from shared.domain.escrows import (
     Approved,
     Created,
@@ -298,8 +300,14 @@ def test_api_keys(client: firestore.Client) -> None:
 def test_chain_cursors(client: firestore.Client) -> None:
     assert chain_cursors.find(client, 1) is None
     for cursor in (
-        chain_cursors.ChainCursor(1, 2**40, "0xab", halted=None),
-        chain_cursors.ChainCursor(137, 7, "0xcd", halted="gone"),
+        begun(1, 2**40, "0x" + "ab" * 32),
+        replace(
+            begun(137, 8, "0x" + "cd" * 32).advanced(["0x" + "ef" * 32], 8),
+            revisions=((1, 3), (2, 8)),
+            partial="0x" + "01" * 32,
+            halted="gone",
+            differences=3,
+        ),
     ):
         _put(client, chain_cursors.path(cursor.chain_id), chain_cursors.encode(cursor))
         known = chain_cursors.find(client, cursor.chain_id)

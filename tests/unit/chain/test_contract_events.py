@@ -37,6 +37,7 @@ CHAIN = Chain(
     chain_id=10,
     name="optimism",
     confirmations=0,
+    finality=64,
     start_block=0,
     block_range=10,
     vault=VAULT,

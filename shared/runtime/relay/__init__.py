@@ -1,0 +1,1 @@
+"""Relaying a chain's events: looking, reading, committing, taking back, reading again."""

@@ -1,0 +1,120 @@
+"""The second reading: final blocks once more, from another provider, against what was announced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from shared.chain.blocks import Block
+from shared.chain.completeness import Difference
+from shared.chain.contract_events import ContractLogEvent
+from shared.chain.ranges import read_range
+from shared.domain.chain_progress import RETAINED_BLOCKS, ChainProgress
+from shared.events import topics
+from shared.runtime.relay import alerts, announcing
+from shared.runtime.relay.chain_relay import ChainRelay
+from shared.runtime.relay.sighting import View
+from shared.stores import announced_blocks, database
+from shared.stores.announced_blocks import AnnouncedPart, Announcement
+
+_RECORDS = 200
+_MOST_REPAIRED = 200
+ANNOUNCED = "announced"
+"""Stands for the provider where it is the announcements that differ from the chain."""
+
+_log = logging.getLogger(__name__)
+
+
+def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
+    """Read the next final blocks a second time, and repair what differs; True if there are more.
+
+    Blocks wait until they are a little deeper than final: until then an operator can still accept their
+    reorganisation, which takes back what was announced of them.
+
+    Raises:
+        RetryableError: no provider gave them.
+    """
+    deepest = min(view.sight.final_number, progress.block_number)
+    last = min(deepest - RETAINED_BLOCKS, progress.verified_number + relay.chain.block_range)
+    first = progress.verified_number + 1
+    if last < first:
+        return False
+    records = announced_blocks.list_between(relay.database, relay.chain.chain_id, first, last, limit=_RECORDS)
+    if len(records) == _RECORDS and records[-1].block_number > first:
+        # The rest of its last block may be on the next page.
+        last = records[-1].block_number - 1
+        records = [record for record in records if record.block_number <= last]
+    provider = view.others[0] if view.others else view.sight.provider
+    others = [each for each in (view.sight.provider, *view.others) if each is not provider]
+    size = relay.sizes[provider.name]
+    found = read_range(provider, others, relay.wanted, size, first=first, last=last)
+    strange = _of_another_chain(records, found.headers)
+    if strange is not None:
+        relay.halt(progress, view.sight.head, strange - 1)
+        return False
+    there = {event.event_id: event for events in relay.decode(found, progress).values() for event in events}
+    announced = {each.event_id: each for record in records for each in record.announcements}
+    missing = [event for event_id, event in there.items() if event_id not in announced]
+    invented = [each for event_id, each in announced.items() if event_id not in there]
+    differences = [*found.differences, *_differences(missing, invented, found.headers)]
+    if len(missing) + len(invented) > _MOST_REPAIRED:
+        # Repaired in parts, each announced again should the next one not be reached.
+        for start in range(0, len(missing), _MOST_REPAIRED):
+            relay.settle(progress, partial(_announce, missing[start : start + _MOST_REPAIRED]))
+        missing = []
+
+    def write(commit: database.Commit) -> None:
+        _announce(missing, commit)
+        for announcement in invented:
+            announcing.retract_one(commit, announcement, progress.revision + 1)
+        for record in records:
+            commit.delete(record.path)
+
+    settled = progress.advanced([], view.sight.final_number)
+    relay.settle(
+        replace(
+            settled,
+            verified_number=last,
+            differences=progress.differences + len(differences),
+            partial=progress.partial,
+        ),
+        write,
+    )
+    if differences:
+        _log.error("what was announced differs from the chain", extra={"count": len(differences)})
+        alerts.logs_incomplete(relay.context, relay.chain, differences)
+    return last < deepest - RETAINED_BLOCKS
+
+
+def _announce(events: Sequence[ContractLogEvent], commit: database.Commit) -> None:
+    for event in events:
+        commit.announce(topics.SETTLEMENT_EVENTS, event, ordering_key=announcing.ordering_key(event))
+
+
+def _differences(
+    missing: Sequence[ContractLogEvent], invented: Sequence[Announcement], headers: Sequence[Block]
+) -> list[Difference]:
+    """The blocks of which something else was announced than they have."""
+    if not missing and not invented:
+        return []
+    number = missing[0].block_number if missing else headers[0].number
+    return [
+        Difference(
+            ANNOUNCED,
+            number,
+            headers[number - headers[0].number].hash,
+            missing=tuple(event.log_index for event in missing),
+            invented=tuple(int(each.event_id.rpartition(":")[2]) for each in invented),
+        )
+    ]
+
+
+def _of_another_chain(records: Sequence[AnnouncedPart], headers: Sequence[Block]) -> int | None:
+    """The first block of which another one was announced than the chain has."""
+    hashes = {header.number: header.hash for header in headers}
+    for record in records:
+        if hashes[record.block_number] != record.block_hash:
+            return record.block_number
+    return None
