@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -26,46 +24,25 @@ from local.chain import (
     withdraw_escrow,
 )
 from shared.chain import blocks
-from shared.domain.chain_progress import ChainProgress, begun
 from shared.events import topics
-from shared.events.settlement import EventRetracted, PositionChanged
+from shared.events.settlement import PositionChanged
 from shared.stores import chain_cursors
 from tests.conftest import Project
 from tests.eventually import eventually
 from tests.functions.conftest import Caller, Market, Outage, Outbox, Tap
 from tests.functions.instances import Instances
+from tests.functions.relaying import (
+    FUNCTION,
+    cursor_of,
+    describe_chain,
+    make_deposits,
+    relay,
+    sequences_of,
+)
 from tests.messages import CHAIN_ID
 from tests.servers import Answer, rpc_proxy
 
-FUNCTION = "relay_chain_events"
 ETH = 10**18
-
-
-def _relay(call: Caller) -> int:
-    return call.request(FUNCTION, schedule_time=datetime.now(UTC)).status
-
-
-def _cursor(store: firestore.Client) -> ChainProgress:
-    known = chain_cursors.find(store, CHAIN_ID)
-    return known[0] if known else begun(CHAIN_ID, 0, "0x" + "00" * 32)
-
-
-def _deposits(market: Market, count: int) -> str:
-    """One account deposits 1, 2, 3 … base units, each in a block of its own."""
-    account = market.account()
-    for amount in range(1, count + 1):
-        market.chain.mine(deposit(market.deployment, account, "ETH", amount))
-    return account
-
-
-def _sequences(events: Sequence[Any], account: str) -> list[int]:
-    return [event.sequence for event in events if event.account_id == account]
-
-
-def _with_block_range(market: Market, project: Project, block_range: int, **changes: Any) -> None:
-    network = market.deployment.network(start_block=market.start_block)
-    network["chains"][0] |= {"block_range": block_range, **changes}
-    project.write_network(network)
 
 
 def test_positions_and_escrows_are_announced_as_the_contracts_report_them(
@@ -89,7 +66,7 @@ def test_positions_and_escrows_are_announced_as_the_contracts_report_them(
         ]
     )
 
-    assert _relay(call) == 200
+    assert relay(call) == 200
 
     events = announced.events()
     positions = [event for event in events if isinstance(event, PositionChanged)]
@@ -112,45 +89,45 @@ def test_positions_and_escrows_are_announced_as_the_contracts_report_them(
     assert (steps[0].payer, steps[0].payee, steps[0].arbiter) == (payer, payee, arbiter)
     block = blocks.read_block(market.chain.client, events[0].block_number)
     assert (events[0].block_hash, events[0].block_time.timestamp()) == (block.hash, block.time)
-    assert _cursor(store).block_number == market.head()
+    assert cursor_of(store).block_number == market.head()
     assert outbox_left.ids() == []
 
 
 def test_a_second_look_announces_nothing_again(
     call: Caller, market: Market, tap: Callable[[str], Tap]
 ) -> None:
-    _deposits(market, 2)
+    make_deposits(market, 2)
     announced = tap(topics.SETTLEMENT_EVENTS)
     for _ in range(3):
-        assert _relay(call) == 200
+        assert relay(call) == 200
     assert len(announced.pull()) == 2
 
 
 def test_blocks_are_read_slice_behind_slice(
     call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
 ) -> None:
-    account = _deposits(market, 7)
-    _with_block_range(market, project, 2)
+    account = make_deposits(market, 7)
+    describe_chain(market, project, 2)
     announced = tap(topics.SETTLEMENT_EVENTS)
 
-    eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head())
+    eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head())
 
-    assert _sequences(announced.events(), account) == [1, 2, 3, 4, 5, 6, 7]
+    assert sequences_of(announced.events(), account) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_a_block_is_announced_once_it_has_its_confirmations(
     call: Caller, market: Market, project: Project, tap: Callable[[str], Tap]
 ) -> None:
-    _with_block_range(market, project, 2_000, confirmations=3)
+    describe_chain(market, project, 2_000, confirmations=3)
     announced = tap(topics.SETTLEMENT_EVENTS)
-    account = _deposits(market, 1)
+    account = make_deposits(market, 1)
     market.mine_empty(2)
-    assert _relay(call) == 200
+    assert relay(call) == 200
     assert announced.pull() == []
 
     market.mine_empty(1)
-    assert _relay(call) == 200
-    assert _sequences(announced.events(), account) == [1]
+    assert relay(call) == 200
+    assert sequences_of(announced.events(), account) == [1]
 
 
 @pytest.mark.parametrize("block_count", [1, 4])
@@ -182,25 +159,25 @@ def test_however_many_events_come_at_once_all_are_announced(
     finally:
         chain.call("evm_setAutomine", True)
 
-    eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head(), within_s=30)
+    eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head(), within_s=30)
 
     events = announced.events()
     assert len({event.block_number for event in events}) == block_count
-    assert sorted(_sequences(events, account)) == list(range(1, 500 * block_count + 1))
+    assert sorted(sequences_of(events, account)) == list(range(1, 500 * block_count + 1))
     assert outbox_left.ids() == []
 
 
 def test_it_is_called_again_while_no_node_answers(
     call: Caller, market: Market, without: Outage, tap: Callable[[str], Tap]
 ) -> None:
-    account = _deposits(market, 1)
+    account = make_deposits(market, 1)
     announced = tap(topics.SETTLEMENT_EVENTS)
     with without("chain"):
-        assert _relay(call) == 503
+        assert relay(call) == 503
     assert announced.pull() == []
 
-    assert _relay(call) == 200
-    assert _sequences(announced.events(), account) == [1]
+    assert relay(call) == 200
+    assert sequences_of(announced.events(), account) == [1]
 
 
 def _every_other(answer: Answer) -> Callable[[Sequence[Mapping[str, Any]]], Answer | None]:
@@ -228,13 +205,13 @@ def test_a_node_that_fails_half_of_its_requests_costs_nothing_but_time(
     tap: Callable[[str], Tap],
     fault: str,
 ) -> None:
-    account = _deposits(market, 5)
+    account = make_deposits(market, 5)
     announced = tap(topics.SETTLEMENT_EVENTS)
     with rpc_proxy(project.hosts.rpc, FAULTS[fault]) as proxy:
-        _with_block_range(market, project, 2)
+        describe_chain(market, project, 2)
         project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
-        eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head())
-    assert _sequences(announced.events(), account) == [1, 2, 3, 4, 5]
+        eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head())
+    assert sequences_of(announced.events(), account) == [1, 2, 3, 4, 5]
 
 
 def test_a_node_that_refuses_each_call_is_tried_again_as_one_that_is_away(
@@ -258,12 +235,12 @@ def test_a_node_that_refuses_each_call_is_tried_again_as_one_that_is_away(
 def test_a_second_node_answers_where_the_first_does_not(
     call: Caller, market: Market, project: Project, tap: Callable[[str], Tap]
 ) -> None:
-    account = _deposits(market, 1)
+    account = make_deposits(market, 1)
     announced = tap(topics.SETTLEMENT_EVENTS)
     with rpc_proxy(project.hosts.rpc, lambda _: Answer(503)) as broken:
         project.setenv(RPC_URLS=f"{CHAIN_ID}={broken.url},{project.hosts.rpc}")
-        assert _relay(call) == 200
-    assert _sequences(announced.events(), account) == [1]
+        assert relay(call) == 200
+    assert sequences_of(announced.events(), account) == [1]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +260,7 @@ def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(
     refusal: str,
     accepted: int,
 ) -> None:
-    account = _deposits(market, 9)
+    account = make_deposits(market, 9)
     announced = tap(topics.SETTLEMENT_EVENTS)
     asked: list[int] = []
 
@@ -304,87 +281,7 @@ def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(
     assert outcome.status == 200
     assert max(asked) > 2
     assert len(asked) < 20
-    assert _sequences(announced.events(), account) == list(range(1, 10))
-
-
-def _reorganise(market: Market, depth: int) -> None:
-    """Replace the last blocks. Another transaction in their place: empty ones would have the same hashes."""
-    stranger = market.account()
-    other = {"from": stranger, "to": stranger, "value": "0x1", "gas": "0x5208"}
-    market.chain.client.call("anvil_reorg", depth, [[other, 0]])
-
-
-@pytest.mark.parametrize("depth", [1, 2, 5])
-def test_what_a_reorg_took_back_is_retracted_before_its_replacement(
-    call: Caller, market: Market, store: firestore.Client, tap: Callable[[str], Tap], depth: int
-) -> None:
-    announced = tap(topics.SETTLEMENT_EVENTS)
-    account = _deposits(market, 6)
-    assert _relay(call) == 200
-    before = announced.events()
-    _reorganise(market, depth)
-    _deposits(market, 1)
-    market.chain.mine(deposit(market.deployment, account, "ETH", 100))
-
-    eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head())
-
-    after = announced.events()
-    retracted = [event for event in after if isinstance(event, EventRetracted)]
-    assert [event.retracted for event in retracted] == list(reversed(before[-depth:]))
-    assert after[: len(retracted)] == retracted
-    (replacement,) = [event for event in after[depth:] if event.account_id == account]
-    assert replacement.sequence == 6 - depth + 1
-    assert {event.revision for event in after} == {1}
-    assert _cursor(store).revision == 1
-
-
-def test_a_reorg_back_to_what_was_is_announced_again_under_the_same_ids(
-    call: Caller, market: Market, store: firestore.Client, tap: Callable[[str], Tap]
-) -> None:
-    snapshot = market.chain.client.call("evm_snapshot")
-    # The same second, so that the same transaction makes the same block again.
-    moment = int(datetime.now(UTC).timestamp()) + 1_000
-    account = market.account()
-    (transaction,) = deposit(market.deployment, account, "ETH", 5)
-    announced = tap(topics.SETTLEMENT_EVENTS)
-    for amount in (5, 6, 5):
-        market.chain.client.call("evm_revert", snapshot)
-        snapshot = market.chain.client.call("evm_snapshot")
-        market.chain.set_balances({account: 10**20})
-        market.chain.client.call("evm_setNextBlockTimestamp", hex(moment))
-        market.chain.mine([replace(transaction, value=amount)])
-        eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head())
-    events = announced.events()
-    first, second = events[0].event_id, events[2].event_id
-    told = [
-        (event.revision, event.retracted.event_id if isinstance(event, EventRetracted) else event.amount_base)
-        for event in events
-    ]
-    assert told == [(0, 5), (1, first), (1, 6), (2, second), (2, 5)]
-    assert events[4].event_id == first
-
-
-def test_a_reorg_of_final_blocks_halts_the_chain_and_says_so_once(
-    call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
-) -> None:
-    _with_block_range(market, project, 2_000, finality=1)
-    _deposits(market, 3)
-    assert _relay(call) == 200
-    announced, operations = tap(topics.SETTLEMENT_EVENTS), tap(topics.OPERATIONS_ALERTS)
-    halted_at = _cursor(store).block_number
-    _reorganise(market, 2)
-    _deposits(market, 2)
-
-    for _ in range(3):
-        assert _relay(call) == 200
-
-    (alert,) = operations.events()
-    assert (alert.kind, alert.severity, alert.subject) == ("finality_violated", "critical", "anvil")
-    assert announced.pull() == []
-    cursor = _cursor(store)
-    assert cursor.block_number == halted_at
-    assert cursor.halted is not None
-    assert "was final" in cursor.halted
+    assert sequences_of(announced.events(), account) == list(range(1, 10))
 
 
 @pytest.mark.parametrize("left_out", ["every log", "every other log"])
@@ -396,7 +293,7 @@ def test_logs_that_a_node_leaves_out_are_announced_all_the_same_and_operators_ar
     tap: Callable[[str], Tap],
     left_out: str,
 ) -> None:
-    account = _deposits(market, 5)
+    account = make_deposits(market, 5)
     announced, operations = tap(topics.SETTLEMENT_EVENTS), tap(topics.OPERATIONS_ALERTS)
 
     def decide(calls: Sequence[Mapping[str, Any]]) -> Answer | None:
@@ -408,19 +305,19 @@ def test_logs_that_a_node_leaves_out_are_announced_all_the_same_and_operators_ar
 
     with rpc_proxy(project.hosts.rpc, decide) as proxy:
         project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
-        assert _relay(call) == 200
+        assert relay(call) == 200
 
-    assert _sequences(announced.events(), account) == [1, 2, 3, 4, 5]
+    assert sequences_of(announced.events(), account) == [1, 2, 3, 4, 5]
     (alert,) = operations.events()
     assert (alert.kind, alert.details["provider"]) == ("logs_incomplete", "node 0")
     assert alert.details["missing"] == ("5" if left_out == "every log" else "2")
-    assert _cursor(store).differences == int(alert.details["missing"])
+    assert cursor_of(store).differences == int(alert.details["missing"])
 
 
 def test_a_url_of_another_chain_is_refused(
     call: Caller, market: Market, project: Project, tap: Callable[[str], Tap]
 ) -> None:
-    _deposits(market, 1)
+    make_deposits(market, 1)
     announced = tap(topics.SETTLEMENT_EVENTS)
 
     def decide(calls: Sequence[Mapping[str, Any]]) -> Answer | None:
@@ -454,48 +351,48 @@ def test_an_event_of_a_token_that_is_not_described_holds_the_cursor_until_it_is(
     assert chain_cursors.find(store, CHAIN_ID) is None
 
     project.write_network(whole)
-    assert _relay(call) == 200
-    assert _sequences(announced.events(), account) == [1]
+    assert relay(call) == 200
+    assert sequences_of(announced.events(), account) == [1]
 
 
 def test_a_crash_between_commit_and_publish_is_made_good_by_the_sweep(
     call: Caller, market: Market, without: Outage, tap: Callable[[str], Tap], outbox_left: Outbox
 ) -> None:
-    account = _deposits(market, 3)
+    account = make_deposits(market, 3)
     announced = tap(topics.SETTLEMENT_EVENTS)
     with without("pubsub"):
-        _relay(call)
+        relay(call)
     assert len(outbox_left.ids()) == 3
-    assert _relay(call) == 200
+    assert relay(call) == 200
     assert announced.pull() == []
 
     outbox_left.age()
     assert call.request("relay_outbox").status == 200
 
-    assert sorted(_sequences(announced.events(), account)) == [1, 2, 3]
+    assert sorted(sequences_of(announced.events(), account)) == [1, 2, 3]
     assert outbox_left.ids() == []
 
 
 def test_a_process_killed_between_slices_leaves_none_out(
     call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
 ) -> None:
-    account = _deposits(market, 20)
+    account = make_deposits(market, 20)
     announced = tap(topics.SETTLEMENT_EVENTS)
-    _with_block_range(market, project, 1)
+    describe_chain(market, project, 1)
     project.setenv(WINDOW_S="50")
     with Instances(project, FUNCTION) as instances:
         url = instances.start()
         instances.post(url)
-        eventually(lambda: _cursor(store).block_number >= market.start_block + 3, within_s=20)
+        eventually(lambda: cursor_of(store).block_number >= market.start_block + 3, within_s=20)
         instances.kill(url)
     project.setenv(WINDOW_S="0.1")
     # The killed process's lease runs out by itself.
-    eventually(lambda: _relay(call) == 200 and _cursor(store).block_number == market.head(), within_s=20)
+    eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head(), within_s=20)
     sweep = Outbox(store)
     sweep.age()
     assert call.request("relay_outbox").status == 200
 
     events = announced.events()
-    assert sorted(set(_sequences(events, account))) == list(range(1, 21))
+    assert sorted(set(sequences_of(events, account))) == list(range(1, 21))
     # A repeat has the same id.
     assert len({event.event_id for event in events}) == 20
