@@ -28,6 +28,17 @@ def _module(function: Function) -> Module:
     return Module(function.module, ROOT / f"{function.module.replace('.', '/')}.py")
 
 
+def _shell(function: Function) -> list[Module]:
+    """A function's module, and the modules of the package in ``shared.runtime`` that is its body, if any."""
+    own = _module(function)
+    bodies = {
+        node.module.rpartition(".")[0]
+        for node in ast.walk(own.tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.count(".") == 3
+    }
+    return [own, *(each for each in modules("shared") if each.name.rpartition(".")[0] in bodies)]
+
+
 def _parts(docstring: str) -> dict[str, str]:
     """The text behind ``Trigger:`` and so on, each up to the next of them or an empty line."""
     pattern = rf"^({'|'.join(PARTS)}): (.*?)(?=^(?:{'|'.join(PARTS)}): |^$|\Z)"
@@ -102,7 +113,8 @@ def test_the_code_names_exactly_the_topics_it_publishes(function: Function) -> N
     }
     named = {
         constants[ast.unparse(argument)]
-        for call in ast.walk(_module(function).tree)
+        for module in _shell(function)
+        for call in ast.walk(module.tree)
         if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".announce", "OutboundMessage"))
         for argument in call.args[:1]
         if ast.unparse(argument) in constants
@@ -174,7 +186,7 @@ def test_ordered_topics_say_what_orders_them() -> None:
     unordered = {topic.name for topic in MANIFEST.topics.values() if topic.ordering_key is None}
     ordered_calls = {
         ast.unparse(call.args[0])
-        for module in modules("functions")
+        for module in (*modules("functions"), *modules("shared"))
         for call in ast.walk(module.tree)
         if isinstance(call, ast.Call)
         and ast.unparse(call.func).endswith(".announce")
