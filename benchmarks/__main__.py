@@ -16,6 +16,7 @@ from benchmarks.results import read, table
 BENCHMARKS = {
     "cold_start_imports": ("benchmarks.cold_start.imports",),
     "margin_evaluate": ("benchmarks.margin.evaluate",),
+    "margin_cold_load": ("benchmarks.margin.cold_load",),
     "risk_tick": ("benchmarks.risk.tick", "--quick"),
     "risk_var_es": ("benchmarks.risk.var_es", "--quick"),
     "gateway_fanout": ("benchmarks.gateway.fanout",),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from docs import cost
 from shared.config import BASE, EMULATOR_HOSTS, SPECS
 from shared.events.registry import ADAPTERS
 from shared.manifest import Function, Manifest, load_manifest
@@ -34,6 +35,7 @@ missing or malformed, refuses an emulator in a deployed service (`K_SERVICE`) an
 def documents(manifest: Manifest) -> dict[str, str]:
     """Every generated document's text by its path below the repository."""
     found = {"docs/functions.md": functions_page(manifest), "docs/settings.md": settings_page(manifest)}
+    found["docs/cost.md"] = f"{_GENERATED}\n{cost.page()}"
     found.update({f"docs/events/{topic}.json": schema(topic) for topic in ADAPTERS})
     return found
 

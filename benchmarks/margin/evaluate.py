@@ -87,7 +87,7 @@ def book(count: int) -> list[Account]:
     """Accounts with one to three kinds of collateral and a debt in USDC; health from 20 to 300 percent."""
     source = random.Random(1)
     found: list[Account] = []
-    for number in range(count):
+    for _ in range(count):
         held = source.sample(["ETH", "WBTC", "LINK"], source.randint(1, 3))
         debt_usd = source.uniform(1_000, 100_000)
         collateral_usd = debt_usd * (1 + source.uniform(0.2, 3.0))
@@ -103,7 +103,7 @@ def book(count: int) -> list[Account]:
             )
             for asset, (collateral, debt) in amounts.items()
         }
-        found.append(Account(f"0x{number:040x}", 1, datetime.now(UTC), positions))
+        found.append(Account(f"0x{source.getrandbits(160):040x}", 1, datetime.now(UTC), positions))
     return found
 
 

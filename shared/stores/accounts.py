@@ -103,11 +103,11 @@ def list_versions_since(
     statement = (
         database.in_slots(client.collection(COLLECTION), slots)
         .where(filter=firestore.FieldFilter("updated_at", ">=", moment))
-        .order_by("updated_at")
-        .select(["account_id", "version"])
+        .select(["account_id", "version", "updated_at"])
     )
     return {
-        document.fields["account_id"]: document.fields["version"] for document in database.query(statement)
+        document.fields["account_id"]: document.fields["version"]
+        for document in database.query_in_pages(client, COLLECTION, statement, "updated_at")
     }
 
 
@@ -115,11 +115,12 @@ def list_updated_since(
     client: firestore.Client, moment: datetime | None, slots: Iterable[int] | None = None
 ) -> list[tuple[Account, datetime]]:
     """Accounts written at or after ``moment`` (all where None), oldest write first, with the write's time."""
-    statement = database.in_slots(client.collection(COLLECTION), slots).order_by("updated_at")
+    statement = database.in_slots(client.collection(COLLECTION), slots)
     if moment is not None:
         statement = statement.where(filter=firestore.FieldFilter("updated_at", ">=", moment))
     return [
-        (decode(document.fields), document.fields["updated_at"]) for document in database.query(statement)
+        (decode(document.fields), document.fields["updated_at"])
+        for document in database.query_in_pages(client, COLLECTION, statement, "updated_at")
     ]
 
 

@@ -7,7 +7,7 @@ loser of a race gets a :class:`~shared.errors.ConflictError`, reads again and de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -44,6 +44,7 @@ _FAILURES = (google_errors.GoogleAPICallError, google_errors.RetryError)
 _OUTBOX = "outbox"
 _SMALL_COMMIT = 10
 _READS_TOGETHER = 100
+_DOCUMENTS_PER_PAGE = 10_000
 
 
 @lru_cache(maxsize=16)
@@ -299,6 +300,26 @@ def query(statement: Any) -> list[Document]:
     except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a query: {error}") from error
     return [document for document in map(_document, snapshots) if document is not None]
+
+
+def query_in_pages(
+    client: firestore.Client, collection: str, statement: Any, field: str
+) -> Iterator[Document]:
+    """The documents of a query of a collection, in order of ``field``, which must be among what is selected.
+
+    A page at a time: a query for all of a large collection takes longer than one request may.
+
+    Raises:
+        RetryableError: Firestore could not be reached or was busy.
+    """
+    ordered = statement.order_by(field).order_by("__name__").limit(_DOCUMENTS_PER_PAGE)
+    page = query(ordered)
+    yield from page
+    while len(page) == _DOCUMENTS_PER_PAGE:
+        last = page[-1]
+        place = {field: last.fields[field], "__name__": client.document(f"{collection}/{last.id}")}
+        page = query(ordered.start_after(place))
+        yield from page
 
 
 def in_slots(statement: Any, slots: Iterable[int] | None) -> Any:

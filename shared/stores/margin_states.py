@@ -79,12 +79,12 @@ def list_updated_since(
 
     Each comes with what a later replacement is conditioned on, and the time of its write.
     """
-    statement = database.in_slots(client.collection(COLLECTION), slots).order_by("updated_at")
+    statement = database.in_slots(client.collection(COLLECTION), slots)
     if moment is not None:
         statement = statement.where(filter=firestore.FieldFilter("updated_at", ">=", moment))
     return [
         (decode(document.fields), document.read_at, document.fields["updated_at"])
-        for document in database.query(statement)
+        for document in database.query_in_pages(client, COLLECTION, statement, "updated_at")
     ]
 
 

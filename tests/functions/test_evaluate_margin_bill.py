@@ -1,6 +1,7 @@
 """What a tick costs in Firestore: nothing per account that did not change, three writes per account that did.
 
-The figures are the bill, so they are exact. ``tests/firestore_bill.py`` says how they are counted.
+The figures are the bill, so they are exact, and ``docs/cost.md`` is written from them.
+``tests/firestore_bill.py`` says how they are counted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import timedelta
 import pytest
 from google.cloud import firestore
 
+from docs import cost
 from shared.events import topics
 from shared.stores import database
 from tests.conftest import Project
@@ -24,7 +26,7 @@ FEW = 30
 CROSSING = 7
 
 # The progress, and the query for what was written since, which finds nothing and costs one read.
-QUIET_TICK = Bill(reads=2, writes=1, deletes=0, read_requests=2, commits=1)
+QUIET_TICK = Bill(*cost.QUIET_TICK, read_requests=2, commits=1)
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ def test_a_crossing_costs_three_writes_per_account_that_crossed(
     # State, alert and announcement of each, and the progress; then the announcements are cleared.
     assert bill == Bill(
         reads=QUIET_TICK.reads,
-        writes=QUIET_TICK.writes + 3 * CROSSING,
-        deletes=CROSSING,
+        writes=QUIET_TICK.writes + cost.TRANSITION.writes * CROSSING,
+        deletes=cost.TRANSITION.deletes * CROSSING,
         read_requests=QUIET_TICK.read_requests,
         commits=3,
     )
@@ -112,10 +114,10 @@ def test_a_change_of_positions_costs_what_changed(call: Caller, world: World) ->
     event = positions_changed(new_address(), 1, ETH=(10**18, 0), USDC=(0, 10**9))
     with metered(world.client) as bill:
         assert call.push(FUNCTION, topics.POSITIONS_CHANGED, event).acknowledged
-    assert bill == Bill(reads=2, writes=3, deletes=1, read_requests=2, commits=2)
+    assert bill == Bill(*cost.CHANGED_POSITIONS, read_requests=2, commits=2)
 
 
 def test_a_sweep_of_fresh_prices_writes_nothing(call: Caller, world: World) -> None:
     with metered(world.client) as bill:
         assert call.push(FUNCTION, topics.MARGIN_SWEEPS, b'{"event_id": "sweep"}').acknowledged
-    assert bill == Bill(reads=2, writes=0, deletes=0, read_requests=2, commits=0)
+    assert bill == Bill(*cost.QUIET_SWEEP, read_requests=2, commits=0)

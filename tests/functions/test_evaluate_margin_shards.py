@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from google.cloud import firestore
 
+from docs import cost
 from shared.domain.margin import State
 from shared.domain.positions import Account
 from shared.domain.sharding import shard_of
@@ -225,4 +226,10 @@ def test_a_quiet_tick_costs_the_same_for_each_shard(shards: Shards, count: int) 
     shards.tick(2, "1701")
     with metered(shards.client) as bill:
         shards.tick(3, "1702")
-    assert bill == Bill(reads=2 * count, writes=count, deletes=0, read_requests=2 * count, commits=count)
+    assert bill == Bill(
+        reads=cost.QUIET_TICK.reads * count,
+        writes=cost.QUIET_TICK.writes * count,
+        deletes=0,
+        read_requests=2 * count,
+        commits=count,
+    )

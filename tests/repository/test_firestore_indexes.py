@@ -33,7 +33,7 @@ from shared.manifest import Index, load_manifest
 from tests.repository.firestore_recorder import Shape, recording
 from tests.repository.sources import ROOT, modules
 
-ASKING = {"query", "query_among", "count"}
+ASKING = {"query", "query_among", "query_in_pages", "count"}
 DATABASE = "shared.stores.database"
 SAMPLES: dict[Any, Any] = {
     str: "a",

@@ -25,7 +25,7 @@ from shared.domain.escrows import (
 from shared.domain.margin import MarginRecord, RecordedValuation, State
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import Account, Position
-from shared.domain.sharding import Shard
+from shared.domain.sharding import Shard, slot_of
 from shared.errors import ConflictError
 from shared.stores import (
     accounts,
@@ -84,6 +84,26 @@ def test_accounts(client: firestore.Client) -> None:
         _account(1),
         _account(2),
     ]
+
+
+def test_a_large_collection_is_read_in_pages(
+    client: firestore.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each document once, also where several were written at the same moment."""
+    commit = database.Commit(client)
+    for number in range(9):
+        commit.put(accounts.path(_address(number)), accounts.encode(_account(number)))
+    commit.apply()
+    _put(client, accounts.path(_address(9)), accounts.encode(_account(9)))
+    for size in (2, 3, 5, 10):
+        monkeypatch.setattr(database, "_DOCUMENTS_PER_PAGE", size)
+        written = [account for account, _ in accounts.list_updated_since(client, None)]
+        assert sorted(account.account_id for account in written[:9]) == [_address(n) for n in range(9)]
+        assert written[9:] == [_account(9)]
+        slots = {slot_of(_address(number)) for number in (1, 9)}
+        found = accounts.list_versions_since(client, MOMENT, slots)
+        assert set(found) == {_address(n) for n in range(10) if slot_of(_address(n)) in slots}
+        assert accounts.count(client, slots) == len(found)
 
 
 def _record(number: int, state: State, valuation: RecordedValuation | None = None) -> MarginRecord:

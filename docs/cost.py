@@ -1,0 +1,254 @@
+"""What keeping the margin of a book costs a month, from the operations that tests assert.
+
+``docs/cost.md`` is written from this by ``python -m docs.export``. The counts below are not estimates:
+``tests/functions/test_evaluate_margin_bill.py`` and its neighbours import them and hold the functions to
+them, so the page cannot say anything else than what is charged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from shared.domain.margin import State
+from shared.domain.marks import MarkStatus
+from shared.domain.sharding import SLOTS
+from shared.events.margin import MarginSamples, Sample, Valuation
+from shared.events.prices import Mark, PriceTick, tick_id
+
+
+class Operations(NamedTuple):
+    """Documents that Firestore charges for."""
+
+    reads: int = 0
+    writes: int = 0
+    deletes: int = 0
+
+    def times(self, count: float) -> tuple[float, float, float]:
+        """So many of these."""
+        return self.reads * count, self.writes * count, self.deletes * count
+
+
+# Asserted by tests/functions/test_evaluate_margin_bill.py and test_evaluate_margin_shards.py, per shard.
+QUIET_TICK = Operations(reads=2, writes=1)
+"""A tick at which no state changes: the progress, and a query that finds nothing; the progress again."""
+QUIET_SWEEP = Operations(reads=2)
+"""A sweep whose marks are as fresh as at the last tick."""
+TRANSITION = Operations(writes=3, deletes=1)
+"""What one account that changes its state adds: state, alert and announcement, which is then cleared."""
+CHANGED_POSITIONS = Operations(reads=2, writes=3, deletes=1)
+"""New positions of one account, when they change its state, beside what apply_settlement_event does."""
+
+# Asserted by tests/functions/test_pack_margin_book.py.
+COLD_LOAD = Operations(reads=8 + SLOTS)
+"""A process that starts from packs with nothing changed since, and its first tick."""
+QUIET_PACKING = Operations(reads=6, writes=1)
+"""A packing that finds nothing changed, beside the names of packs that are older than an hour."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Public prices in USD, of the region us-central1, without free quotas and discounts.
+
+    - Firestore Standard, per 100,000 documents: https://cloud.google.com/firestore/pricing
+    - Cloud Run with CPU during requests, rounded up to 100 ms: https://cloud.google.com/run/pricing
+    - Pub/Sub, at least 1,000 bytes a message, published and delivered: https://cloud.google.com/pubsub/pricing
+    - Scheduler per job and month: https://cloud.google.com/scheduler/pricing
+    """
+
+    read: float = 0.03 / 100_000
+    write: float = 0.09 / 100_000
+    delete: float = 0.01 / 100_000
+    cpu_s: float = 0.000024
+    memory_gib_s: float = 0.0000025
+    request: float = 0.40 / 1_000_000
+    pubsub_byte: float = 40.0 / 2**40
+    job: float = 0.10
+
+
+PRICES = Prices()
+MONTH_S = 30 * 86_400
+BILLED_S = 0.1
+"""The least that Cloud Run charges per request; a tick of 10,000 accounts takes less
+(``benchmarks/results/margin_evaluate.json``)."""
+MEMORY_GIB = 2.0
+SAMPLES_PER_MESSAGE = 250
+
+
+@dataclass(frozen=True)
+class Load:
+    """What happens in a month."""
+
+    accounts: int = 10_000
+    interval_s: float = 30.0
+    shards: int = 1
+    transitions_per_account_day: float = 1.0
+    changes_per_account_day: float = 1.0
+
+    @property
+    def ticks(self) -> float:
+        """Ticks a month."""
+        return MONTH_S / self.interval_s
+
+
+def lines(load: Load) -> dict[str, float]:
+    """USD a month by what it is for."""
+    days, minutes = MONTH_S / 86_400, MONTH_S / 60
+    fanned_out = load.shards if load.shards > 1 else 0
+    invocations = load.ticks * (1 + fanned_out)
+    changes = load.accounts * load.changes_per_account_day * days
+    transitions = load.accounts * load.transitions_per_account_day * days
+    sample_messages = math.ceil(load.accounts / SAMPLES_PER_MESSAGE)
+    return {
+        "Firestore: ticks": _firestore(QUIET_TICK, load.ticks * load.shards),
+        "Firestore: sweeps": _firestore(QUIET_SWEEP, minutes * load.shards),
+        "Firestore: transitions": _firestore(TRANSITION, transitions),
+        "Firestore: changed positions": _firestore(CHANGED_POSITIONS, changes),
+        "Firestore: packing every ten minutes": _packing(load),
+        "Pub/Sub: ticks": _pubsub(_tick_bytes(), load.ticks, deliveries=3)
+        + _pubsub(_tick_bytes(), load.ticks * fanned_out, deliveries=1),
+        "Pub/Sub: samples each minute": _pubsub(_samples_bytes(), minutes * sample_messages, deliveries=1),
+        "Cloud Run: evaluate_margin": _requests(invocations + minutes * (1 + fanned_out) + changes),
+        "Scheduler: sweep and packing": 2 * PRICES.job,
+    }
+
+
+def _firestore(each: Operations, count: float) -> float:
+    reads, writes, deletes = each.times(count)
+    return reads * PRICES.read + writes * PRICES.write + deletes * PRICES.delete
+
+
+def _packing(load: Load) -> float:
+    """With every pack rewritten each time, as where a few dozen accounts change in ten minutes."""
+    packings = MONTH_S / 600
+    changed = load.accounts * (load.changes_per_account_day + load.transitions_per_account_day) / 144
+    reads = QUIET_PACKING.reads + 2 * SLOTS + changed + 2 * load.accounts / 1_000
+    return packings * (reads * PRICES.read + (QUIET_PACKING.writes + SLOTS) * PRICES.write)
+
+
+def _pubsub(size: int, messages: float, *, deliveries: int) -> float:
+    return max(size, 1_000) * messages * (1 + deliveries) * PRICES.pubsub_byte
+
+
+def _requests(count: float) -> float:
+    return count * (BILLED_S * (PRICES.cpu_s + MEMORY_GIB * PRICES.memory_gib_s) + PRICES.request)
+
+
+_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _tick_bytes() -> int:
+    """A tick of twenty assets on the wire."""
+    return len(
+        PriceTick(
+            event_id=tick_id(1),
+            sequence=1,
+            as_of=_MOMENT,
+            block_numbers={"1": 1},
+            marks=tuple(
+                Mark(
+                    asset=f"ASSET{number}",
+                    status=MarkStatus.OK,
+                    price=Decimal("1234.56789012"),
+                    source="chainlink:1:0x" + "ab" * 20,
+                    round_id="110680464442257320247",
+                    observed_at=_MOMENT,
+                    max_age_s=3_900,
+                )
+                for number in range(20)
+            ),
+        ).encode()
+    )
+
+
+def _samples_bytes() -> int:
+    """A full message of samples on the wire."""
+    valuation = Valuation(
+        collateral_usd=Decimal("123456.789012"), debt_usd=Decimal("65432.109876"), health_pct=88.67988779
+    )
+    sample = Sample(account_id="0x" + "ab" * 20, state=State.HEALTHY, valuation=valuation)
+    event = MarginSamples(
+        event_id="samples:2026-01-01T00:00:00+00:00:0",
+        as_of=_MOMENT,
+        tick_sequence=1_000_000,
+        samples=(sample,) * SAMPLES_PER_MESSAGE,
+    )
+    return len(event.encode())
+
+
+def every_account_each_tick(load: Load) -> float:
+    """USD a month for reading and writing every account at every tick, and nothing else."""
+    return _firestore(Operations(reads=1, writes=1), load.accounts * load.ticks)
+
+
+def page() -> str:
+    """``docs/cost.md``."""
+    loads = {
+        "30 s": Load(),
+        "1 s": Load(interval_s=1.0),
+        "1 s, 4 shards": Load(interval_s=1.0, shards=4),
+    }
+    columns = {name: lines(load) for name, load in loads.items()}
+    head = f"| USD a month | {' | '.join(f'tick every {name}' for name in columns)} |\n"
+    head += f"|---|{'---:|' * len(columns)}\n"
+    rows = [
+        f"| {what} | {' | '.join(_dollars(column[what]) for column in columns.values())} |"
+        for what in next(iter(columns.values()))
+    ]
+    totals = {name: sum(column.values()) for name, column in columns.items()}
+    naive = {name: every_account_each_tick(load) for name, load in loads.items()}
+    rows += [
+        f"| **together** | {' | '.join(f'**{_dollars(total)}**' for total in totals.values())} |",
+        "| reading and writing every account at every tick would be | "
+        + " | ".join(_dollars(naive[name]) for name in columns)
+        + " |",
+        "| times as much | " + " | ".join(f"{naive[name] / totals[name]:,.0f}" for name in columns) + " |",
+    ]
+    return _TEXT.format(
+        table=head + "\n".join(rows),
+        quiet=QUIET_TICK,
+        transition=TRANSITION,
+        cold=COLD_LOAD.reads,
+        prices=PRICES,
+        read=PRICES.read * 100_000,
+        write=PRICES.write * 100_000,
+        delete=PRICES.delete * 100_000,
+        load=Load(),
+        million=_dollars(sum(lines(Load(accounts=1_000_000, interval_s=1.0, shards=4)).values())),
+    )
+
+
+def _dollars(amount: float) -> str:
+    return f"{amount:,.2f}" if amount < 100 else f"{amount:,.0f}"
+
+
+_TEXT = """# Cost
+
+What keeping the margin of {load.accounts:,} accounts costs a month of 30 days, by public prices in
+us-central1, without free quotas. The counts behind it are asserted by tests (`docs/cost.py` says which): a
+tick at which no state changes costs {quiet.reads} reads and {quiet.writes} write whatever the size of the
+book; each account that changes its state adds {transition.writes} writes and {transition.deletes} delete.
+
+{table}
+
+Assumed: {load.transitions_per_account_day:g} transition and {load.changes_per_account_day:g} change of
+positions per account and day; twenty assets; every request billed as 100 ms of one CPU and 2 GiB; three
+subscriptions on `market.prices.v1`; every pack rewritten at each packing. What else the platform does is not
+in it: fetching prices, relaying chains, delivering alerts, the gateway, BigQuery, storage.
+
+- **Prices.** Firestore Standard per 100,000 documents: reads {read:.2f}, writes {write:.2f}, deletes
+  {delete:.2f} (<https://cloud.google.com/firestore/pricing>). Cloud Run {prices.cpu_s:.6f} per vCPU-second,
+  {prices.memory_gib_s:.7f} per GiB-second, 0.40 per million requests
+  (<https://cloud.google.com/run/pricing>). Pub/Sub 40 per TiB, at least 1,000 bytes a message
+  (<https://cloud.google.com/pubsub/pricing>). Scheduler 0.10 per job
+  (<https://cloud.google.com/scheduler/pricing>).
+- **Size.** Ticks do not depend on it; transitions, changes and samples do. A million accounts in four shards
+  at 1 s, with the same activity each, are {million} a month.
+- **Starting.** A process that starts reads {cold} documents where nothing changed since the last packing,
+  and two per thousand accounts for counting them; without packs it reads two per account.
+- **What dominates.** At 1 s the requests, each billed as 100 ms, and their progress; at 30 s what accounts
+  do. `PRICE_INTERVAL_S` and `MARGIN_SHARDS` are the levers.
+"""
