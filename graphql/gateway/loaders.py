@@ -11,8 +11,11 @@ from gateway.live.book import Holding, LiveBook
 from gateway.live.hub import LiveHub
 from gateway.margin.types import Margin
 from gateway.reading import StoreReader
+from gateway.risk.reading import present_market
+from gateway.risk.requirements import MarginRequirements, from_valuation
 from shared.domain.api_keys import ApiKey
 from shared.domain.margin import MarginRecord
+from shared.domain.market import Holder, value_accounts
 from shared.domain.network import Network
 from shared.domain.positions import Account
 from shared.events.margin import MarginTransition
@@ -37,6 +40,7 @@ class Loaders:
         self.account = _loader(self._accounts)
         self.margin_record = _loader(self._margin_records)
         self.margin = _loader(self._margins)
+        self.requirements = _loader(self._requirements)
         self.alert = _loader(self._alerts)
         self.escrow = _loader(self._escrows)
         self.escrows_of_party = _loader(self._escrows_of_parties)
@@ -79,6 +83,20 @@ class Loaders:
             book.apply_tick(self._live.book.tick, clock.now())
         book.settle()
         return [book.margin(account_id) if account_id in book else None for account_id in account_ids]
+
+    async def _requirements(self, account_ids: list[str]) -> list[MarginRequirements | None]:
+        """Requirements at the latest tick, all accounts valued in one pass."""
+        read = await self.account.load_many(account_ids)
+        records = await self.margin_record.load_many(account_ids)
+        holders = [
+            Holder.of(account, record) for account, record in zip(read, records, strict=True) if account
+        ]
+        market = present_market(self._network, self._live)
+        found = {
+            valuation.holder.account.account_id: from_valuation(market, valuation)
+            for valuation in value_accounts(market, holders)
+        }
+        return [found.get(account_id) for account_id in account_ids]
 
     async def _alerts(self, alert_ids: list[str]) -> list[MarginTransition | None]:
         found = await self._stores.read(alerts.find_many, alert_ids)

@@ -11,6 +11,8 @@ import pytest
 
 from shared.domain.margin import State
 from shared.domain.positions import Account, Position, position_key
+from shared.risk.book import Book, Valuation
+from shared.risk.positions import Float64Array
 from tests.conftest import network_document
 from tests.eventually import eventually
 from tests.gateway.conftest import Server, running
@@ -39,6 +41,46 @@ def at_tick(server: Server, key: str, sequence: int, number: int = 1) -> dict[st
 def is_near(value: str | float, exact: Fraction, *, within: Fraction = Fraction(1, 10**6)) -> bool:
     """Whether a number of the API is an exact one, but for its rounding."""
     return abs(Fraction(value) - exact) <= within * max(Fraction(1), abs(exact))
+
+
+def test_the_accounts_of_a_page_are_read_and_valued_together(
+    server: Server, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred accounts cost one read of each kind and one pass, as one account does."""
+    count = 100
+    for start in range(1, count + 1, 50):
+        world.put_accounts(
+            *(world.account(n, eth=str(n), usdc_debt="1000") for n in range(start, start + 50))
+        )
+    world.announce_tick(world.tick(3, eth="1500"))
+    at_tick(server, world.key(), 3)
+    passes: list[int] = []
+    revalue = Book.revalue
+
+    def counted(book: Book, marks: Float64Array) -> Valuation:
+        passes.append(book.n_rows)
+        return revalue(book, marks)
+
+    monkeypatch.setattr(Book, "revalue", counted)
+    calls: list[int] = []
+    for first in (1, count):
+        passes.clear()
+        server.reads.clear()
+        page = server.query(
+            "query($first: Int!) { accounts(first: $first) { edges { node { id"
+            " requirements { collateralUsd liquidationPrices { asset price } } } } } }",
+            {"first": first},
+            key=world.key(),
+        )
+        found = {
+            edge["node"]["id"]: edge["node"]["requirements"]["collateralUsd"]
+            for edge in page["accounts"]["edges"]
+        }
+        assert len(found) == first
+        assert all(is_near(found[address(n)], Fraction(1500 * n)) for n in range(1, first + 1))
+        assert passes == [first]
+        calls.append(server.reads["calls"])
+    assert calls[0] == calls[1]
 
 
 def test_requirements_are_those_of_the_policy(server: Server, world: World) -> None:

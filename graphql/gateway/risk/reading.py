@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from gateway.context import Info
 from gateway.errors import AccountNotFoundError, LimitExceededError
+from gateway.live.hub import LiveHub
 from gateway.permissions import account_argument, visible_accounts
-from gateway.risk.requirements import MarginRequirements, from_valuation
-from shared.domain.market import Holder, Market, value_accounts
+from gateway.risk.requirements import MarginRequirements
+from shared.domain.market import Holder, Market
+from shared.domain.network import Network
 from shared.runtime import clock
 
 MAX_ACCOUNTS = 100
@@ -16,7 +18,12 @@ MAX_ACCOUNTS = 100
 
 def latest_market(info: Info) -> Market:
     """The marks that may be used now."""
-    network, tick, now = info.context.network, info.context.live.book.tick, clock.now()
+    return present_market(info.context.network, info.context.live)
+
+
+def present_market(network: Network, live: LiveHub) -> Market:
+    """The marks of the latest tick that may be used now."""
+    tick, now = live.book.tick, clock.now()
     return Market.at(
         network,
         {} if tick is None else tick.prices_at(now, network.tick_max_age_s),
@@ -34,12 +41,10 @@ async def find_holder(info: Info, account_id: str) -> Holder | None:
 
 
 async def account_requirements(info: Info, account_id: str) -> MarginRequirements:
-    """The requirements of an account that was read in this operation."""
-    holder = await find_holder(info, account_id)
-    assert holder is not None
-    market = latest_market(info)
-    (valuation,) = value_accounts(market, [holder])
-    return from_valuation(market, valuation)
+    """The requirements of an account that was read in this operation, valued together with others of it."""
+    found = await info.context.loaders.requirements.load(account_id)
+    assert found is not None
+    return found
 
 
 async def read_holders(info: Info, account_ids: Sequence[str], argument: str) -> list[Holder]:
