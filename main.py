@@ -11,6 +11,8 @@ from typing import Any
 
 FUNCTIONS = {
     "relay_chain_events": "functions.chain.relay_chain_events",
+    "resolve_finality_violation": "functions.chain.resolve_finality_violation",
+    "backfill_chain": "functions.chain.backfill_chain",
     "apply_settlement_event": "functions.settlement.apply_settlement_event",
     "fetch_prices": "functions.prices.fetch_prices",
     "evaluate_margin": "functions.margin.evaluate_margin",

@@ -14,6 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 from gateway.accounts.queries import AccountQueries
 from gateway.alerts.queries import AlertQueries
 from gateway.alerts.subscriptions import AlertSubscriptions
+from gateway.chains.queries import ChainQueries
 from gateway.deliveries.queries import DeliveryQueries
 from gateway.escrows.queries import EscrowQueries
 from gateway.history.queries import HistoryQueries
@@ -34,6 +35,7 @@ class Query(
     DeliveryQueries,
     HistoryQueries,
     RiskQueries,
+    ChainQueries,
     PlatformQueries,
 ):
     """The root of queries."""

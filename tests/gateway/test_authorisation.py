@@ -92,6 +92,7 @@ def accesses(number: int) -> list[Access]:
             Scope.ACCOUNTS_READ,
         ),
         _of("Query.stressScenarios", "{ stressScenarios { name } }", Scope.ACCOUNTS_READ),
+        _of("Query.chainSync", "{ chainSync { name } }", Scope.OPERATIONS_READ, unrestricted=True),
         _of(
             "Query.systemStatus", "{ systemStatus { deadLetters } }", Scope.OPERATIONS_READ, unrestricted=True
         ),

@@ -298,3 +298,25 @@ def test_system_status(server: Server, world: World) -> None:
     counts = {row["state"]: row["accounts"] for row in status["accountsByState"]}
     assert counts["WARNING"] == 1
     assert sum(counts.values()) == 1
+
+
+def test_chain_sync(server: Server, world: World) -> None:
+    key = world.key()
+    query = """{ chainSync { chainId name cursorNumber finalNumber lagBlocks lagS completenessDifferences gaps
+                             halted providers { name score requests } } }"""
+    (unknown,) = server.query(query, key=key)["chainSync"]
+    assert (unknown["name"], unknown["cursorNumber"], unknown["providers"]) == ("anvil", None, [])
+    world.put_chain_sync()
+    (found,) = server.query(query, key=key)["chainSync"]
+    assert found == {
+        "chainId": 31337,
+        "name": "anvil",
+        "cursorNumber": 41,
+        "finalNumber": 40,
+        "lagBlocks": 9,
+        "lagS": 18,
+        "completenessDifferences": 2,
+        "gaps": ["blocks 42 to 50: pruned"],
+        "halted": None,
+        "providers": [{"name": "node 0", "score": 0.5, "requests": 7}],
+    }

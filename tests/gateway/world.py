@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.app import load_settings
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
+from shared.domain.chain_progress import begun
 from shared.domain.escrows import Created, ReleasePolicy, StepRecord
 from shared.domain.margin import MarginRecord, RecordedValuation, Severity, State
 from shared.domain.marks import MarkStatus
@@ -23,7 +24,18 @@ from shared.events.positions import PositionsChanged, positions_id
 from shared.events.prices import Mark, PriceTick, tick_id
 from shared.messaging import publisher
 from shared.messaging.publisher import OutboundMessage
-from shared.stores import accounts, alerts, api_keys, database, deliveries, escrows, margin_states, ticks
+from shared.stores import (
+    accounts,
+    alerts,
+    api_keys,
+    chain_cursors,
+    chain_sync,
+    database,
+    deliveries,
+    escrows,
+    margin_states,
+    ticks,
+)
 from shared.stores.deliveries import Delivery
 from tests.conftest import Project
 
@@ -223,6 +235,38 @@ class World:
         commit = database.Commit(self.client)
         records = {1: StepRecord(step=created, revision=0)}
         commit.put(escrows.path(identifier), escrows.encode(identifier, 31337, address(number), records))
+        commit.apply()
+
+    def put_chain_sync(self) -> None:
+        """Write a relay's cursor at block 41 and its figures of a head at block 50."""
+        progress = begun(31337, 41, "0x" + "ab" * 32).advanced(["0x" + "cd" * 32], 40)
+        figures = chain_sync.ChainSync(
+            chain_id=31337,
+            as_of=self.now,
+            head_number=50,
+            head_time=1_018,
+            cursor_number=41,
+            cursor_time=1_000,
+            retries=0,
+            forks=0,
+            head_regressions=0,
+            retractions=0,
+            unreadable="blocks 42 to 50: pruned",
+            providers=[
+                chain_sync.ProviderFigures(
+                    name="node 0",
+                    score=0.5,
+                    requests=7,
+                    failures=3,
+                    rate_limits=0,
+                    latency_s=None,
+                    block_range=2_000,
+                )
+            ],
+        )
+        commit = database.Commit(self.client)
+        commit.put(chain_cursors.path(31337), chain_cursors.encode(replace(progress, differences=2)))
+        commit.put(chain_sync.path(31337), chain_sync.encode(figures))
         commit.apply()
 
     def put_delivery(self, number: int) -> None:

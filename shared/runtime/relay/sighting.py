@@ -60,7 +60,7 @@ def look(client: RpcClient, chain: Chain, progress: ChainProgress | None) -> Vie
     failures: list[str] = []
     for provider in client.usable():
         try:
-            sight = _ask(provider, chain, progress)
+            sight = ask(provider, chain, progress)
         except RetryableError as error:
             failures.append(f"{provider.name}: {error}")
             continue
@@ -85,7 +85,12 @@ def look(client: RpcClient, chain: Chain, progress: ChainProgress | None) -> Vie
     return View(best, others, forks=len(theirs) if believed is ours else 0)
 
 
-def _ask(provider: Provider, chain: Chain, progress: ChainProgress | None) -> Sight:
+def ask(provider: Provider, chain: Chain, progress: ChainProgress | None) -> Sight:
+    """What one provider shows.
+
+    Raises:
+        ProviderError: it shows nothing that can be used.
+    """
     calls = [header_call("latest")]
     if isinstance(chain.finality, str):
         calls.append(header_call(chain.finality.value))
