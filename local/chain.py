@@ -15,6 +15,7 @@ from typing import Any
 
 from eth_abi.abi import encode
 
+from local import price_data
 from shared.chain import abi
 from shared.chain.rpc import NodeError, RpcClient, quantity
 from shared.domain.network import NATIVE_ASSET
@@ -23,15 +24,16 @@ from shared.errors import FusionError
 CHAIN_ID = 31337
 FEED_DECIMALS = 8
 INITIAL_MARGIN_BPS = 5_500
-HEARTBEAT_S = 3_600
-SLACK_S = 300
 
 _OUT = Path(__file__).resolve().parents[1] / "contracts" / "out"
 _BATCH = 100
 _GAS = 3_000_000
+_FEED_MAX_AGE_S = price_data.HEARTBEAT_S + price_data.SLACK_S
 _DEPLOY_GAS = 8_000_000
 _RECEIPTS_WITHIN_S = 60.0
 _ONE_ETHER = 10**18
+_PYTH_PRICE = "(int64,uint64,int32,uint256)"
+_PYTH_FEED = f"(bytes32,{_PYTH_PRICE},{_PYTH_PRICE})"
 
 
 class ChainError(FusionError):
@@ -76,9 +78,17 @@ class Deployment:
     escrow_factory: str
     tokens: Mapping[str, str]
     feeds: Mapping[str, str]
+    multicall: str
+    pyth: str
 
-    def network(self, *, start_block: int = 0) -> dict[str, Any]:
-        """The network description (NETWORK_FILE) of this deployment."""
+    def network(
+        self, *, start_block: int = 0, with_hermes: bool = False, with_pyth_contract: bool = False
+    ) -> dict[str, Any]:
+        """The network description (NETWORK_FILE) of this deployment: Chainlink's feeds, and Pyth's prices
+        over Hermes or on chain where they are asked for."""
+        providers = 2 if with_hermes or with_pyth_contract else 1
+        over_hermes = price_data.pyth_quotes(self.feeds, price_data.HERMES)
+        on_chain = price_data.pyth_quotes(self.feeds, price_data.PYTH_CONTRACT)
         return {
             "margin_policy": {
                 "warning_pct": "50",
@@ -87,16 +97,26 @@ class Deployment:
                 "hysteresis_pct": "2",
             },
             "tick_max_age_s": 120,
+            "price_sources": {
+                price_data.CHAINLINK: price_data.chainlink_source(CHAIN_ID, self.multicall),
+                price_data.HERMES: price_data.hermes_source(is_enabled=with_hermes),
+                price_data.PYTH_CONTRACT: price_data.pyth_contract_source(
+                    CHAIN_ID, self.multicall, self.pyth, is_enabled=with_pyth_contract
+                ),
+            },
             "assets": {
                 asset.asset: {
                     "collateral_factor": "1",
                     "borrow_factor": "1",
-                    "feed": {
-                        "chain_id": CHAIN_ID,
-                        "address": self.feeds[asset.asset],
-                        "heartbeat_s": HEARTBEAT_S,
-                        "slack_s": SLACK_S,
-                    },
+                    "prices": price_data.price_policy(
+                        {
+                            price_data.CHAINLINK: price_data.quote(self.feeds[asset.asset]),
+                            **over_hermes[asset.asset],
+                            **on_chain[asset.asset],
+                        },
+                        providers=providers,
+                        peg="1" if asset.asset == "USDC" else None,
+                    ),
                 }
                 for asset in ASSETS
             },
@@ -230,7 +250,9 @@ class LocalChain:
                 )
         vault = self._create(owner, "Vault", ["address", "uint16"], [owner, INITIAL_MARGIN_BPS])
         factory = self._create(owner, "EscrowFactory", [], [])
-        deployment = Deployment(owner, setter, vault, factory, tokens, feeds)
+        multicall = self._create(owner, "Multicall", [], [])
+        pyth = self._create(owner, "PythDevelopment", [], [])
+        deployment = Deployment(owner, setter, vault, factory, tokens, feeds, multicall, pyth)
         self._list_assets(deployment)
         return deployment
 
@@ -250,7 +272,14 @@ class LocalChain:
             token = deployment.tokens[asset.asset]
             configure = calldata(
                 "configureAsset(address,address,uint32,uint16,uint16,bool)",
-                *(token, deployment.feeds[asset.asset], HEARTBEAT_S + SLACK_S, 10_000, 10_000, True),
+                *(
+                    token,
+                    deployment.feeds[asset.asset],
+                    price_data.HEARTBEAT_S + price_data.SLACK_S,
+                    10_000,
+                    10_000,
+                    True,
+                ),
             )
             amount = int(Decimal(10**10) / asset.price) * 10**asset.decimals
             supply = (
@@ -285,6 +314,20 @@ class LocalChain:
         )
         self.mine([Transaction(deployment.owner, deployment.market_setter, move)])
         return time.time()
+
+    def set_pyth_prices(
+        self, deployment: Deployment, prices: Mapping[str, Decimal], *, published_s: int | None = None
+    ) -> None:
+        """Publish prices on Pyth's contract, dated now unless told otherwise."""
+        moment = int(time.time()) if published_s is None else published_s
+        updates = []
+        for asset, price in prices.items():
+            value = int(price.scaleb(FEED_DECIMALS))
+            quoted = (value, value // 10_000, -FEED_DECIMALS, moment)
+            feed = (bytes.fromhex(price_data.PYTH_IDS[asset]), quoted, quoted)
+            updates.append(encode([_PYTH_FEED, "uint64"], [feed, moment]))
+        data = calldata("updatePriceFeeds(bytes[])", updates)
+        self.mine([Transaction(deployment.owner, deployment.pyth, data)])
 
     def set_round(self, deployment: Deployment, asset: str, answer: int, updated_at: int) -> None:
         """Give a feed any round at all: stale, zero or negative ones too."""

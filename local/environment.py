@@ -11,6 +11,7 @@ from local.emulators import CHAIN_ID, EmulatorHosts, base_environment
 ROOT = Path(__file__).resolve().parent.parent
 
 MAIL_FROM = "margin@fusion-prime.example"
+HERMES_API_KEY = "local-pyth-key"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Places:
     smtp_port: int
     network_file: Path
     dataset: str
+    hermes_url: str
 
 
 def settings(project: str, places: Places, intervals: Intervals, log_level: str) -> dict[str, str]:
@@ -43,6 +45,8 @@ def settings(project: str, places: Places, intervals: Intervals, log_level: str)
         "LOG_LEVEL": log_level,
         **places.hosts.environment(),
         "RPC_URLS": f"{CHAIN_ID}={places.rpc_url}",
+        "HERMES_URLS": places.hermes_url,
+        "HERMES_API_KEY": HERMES_API_KEY,
         "BIGQUERY_DATASET": places.dataset,
         "NETWORK_FILE": str(places.network_file),
         "SMTP_URL": f"smtp://127.0.0.1:{places.smtp_port}",

@@ -14,6 +14,7 @@ from typing import Any
 
 from google.cloud import firestore
 
+from local.price_data import CHAINLINK
 from shared.domain.notifications import Channel, delivery_id
 from shared.events.margin import MarginTransition
 from shared.events.prices import PriceTick
@@ -93,9 +94,14 @@ class LatencyProbe:
             tick = PriceTick.model_validate_json(fields["tick"])
             self._last_tick = tick.sequence
             fresh = {
-                (mark.asset, mark.round_id)
+                (mark.asset, quote.reference)
                 for mark in tick.marks
-                if mark.round_id is not None and (mark.asset, mark.round_id) not in self._rounds_seen
+                for quote in mark.quotes
+                if quote.source == CHAINLINK
+                and quote.reference is not None
+                # A held mark does not follow its sources yet.
+                and mark.held_since is None
+                and (mark.asset, quote.reference) not in self._rounds_seen
             }
             self._rounds_seen |= fresh
             moments = [self._mined_at[key] for key in fresh if key in self._mined_at]

@@ -27,7 +27,7 @@ from typing import Self
 
 from local.chain import Deployment, LocalChain
 from local.emulators import EmulatorHosts, EmulatorName, answers, emulator_parts
-from local.environment import ROOT, Intervals, Places, process_environment, settings
+from local.environment import HERMES_API_KEY, ROOT, Intervals, Places, process_environment, settings
 from local.ports import free_ports
 from local.provision import provision_messaging, provision_warehouse
 from local.supervisor import Part, PartDiedError, Supervisor
@@ -43,7 +43,7 @@ _PARALLEL_STARTS = 24
 _STOP_GRACE_S = 2.0
 _PORT_NAMES = (
     *("firestore", "pubsub", "bigquery", "anvil"),
-    *("smtp", "mailbox", "webhooks", "chain_proxy", "push_proxy", "functions", "gateway"),
+    *("smtp", "mailbox", "webhooks", "chain_proxy", "push_proxy", "functions", "gateway", "hermes"),
 )
 
 
@@ -87,6 +87,7 @@ class Urls:
     bigquery: str
     chain_proxy: str
     push_proxy: str
+    hermes: str
 
 
 class Platform:
@@ -149,6 +150,7 @@ class Platform:
             bigquery=self._url("bigquery"),
             chain_proxy=self._url("chain_proxy"),
             push_proxy=self._url("push_proxy"),
+            hermes=self._url("hermes"),
         )
 
     @property
@@ -182,6 +184,7 @@ class Platform:
             smtp_port=self._ports["smtp"],
             network_file=self.network_file,
             dataset=self._manifest.warehouse.dataset,
+            hermes_url=self.urls.hermes,
         )
         return settings(self.project, places, self.options.intervals, self.options.log_level)
 
@@ -255,7 +258,7 @@ class Platform:
     def _deploy(self) -> None:
         self._deployment = self.chain.deploy()
         written = self.network_file.with_suffix(".new")
-        written.write_text(json.dumps(self._deployment.network(), indent=2))
+        written.write_text(json.dumps(self._deployment.network(with_hermes=True), indent=2))
         written.replace(self.network_file)
         self.options.report("contracts are deployed")
 
@@ -280,6 +283,12 @@ class Platform:
                 {"--port": self._ports["webhooks"], "--journal": self._folder / "webhooks.jsonl"},
                 ready=f"{self.urls.webhooks}/api/messages",
                 environment={SECRET_VARIABLE: self.webhook_secret},
+            ),
+            self._part(
+                "hermes",
+                ["-m", "local.hermes_server"],
+                {"--port": self._ports["hermes"], "--api-key": HERMES_API_KEY},
+                ready=f"{self.urls.hermes}/control",
             ),
         ]
         if self.options.disturbed:

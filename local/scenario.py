@@ -24,15 +24,23 @@ class Breakage(StrEnum):
     STALE = "stale"
 
 
+class SourceHealth(StrEnum):
+    """Whether a price source answers."""
+
+    UP = "up"
+    DOWN = "down"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One moment of a story: prices move by factors, feeds break, people act; then it pauses."""
+    """One moment: sources fail, prices move by factors, feeds break, people act; then the story pauses."""
 
     moves: Mapping[str, Decimal]
     broken: Mapping[str, Breakage]
     pause_s: float
     escrows: int = 0
     repayments: int = 0
+    sources: Mapping[str, SourceHealth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ def load_scenario(name: str) -> Scenario:
 
 
 def _step(entry: Mapping[str, Any]) -> Step:
-    unknown = set(entry) - {"moves", "broken", "pause_s", "escrows", "repayments"}
+    unknown = set(entry) - {"moves", "broken", "pause_s", "escrows", "repayments", "sources"}
     if unknown:
         raise ValueError(f"a step has no {sorted(unknown)[0]!r}")
     return Step(
@@ -103,4 +111,5 @@ def _step(entry: Mapping[str, Any]) -> Step:
         pause_s=float(entry["pause_s"]),
         escrows=int(entry.get("escrows", 0)),
         repayments=int(entry.get("repayments", 0)),
+        sources={source: SourceHealth(health) for source, health in entry.get("sources", {}).items()},
     )

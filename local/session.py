@@ -15,8 +15,10 @@ from google.cloud import firestore
 
 from local.chain import Deployment, LocalChain
 from local.gateway_client import GatewayClient
+from local.hermes_control import HermesControl
 from local.latency import LatencyProbe
 from local.platform import Platform, PlatformOptions
+from local.price_data import CHAINLINK
 from local.seed import Client, add_api_key, add_contacts, fund, lend, make_clients
 from local.story import Story
 from shared.errors import FusionError
@@ -112,7 +114,12 @@ class Session:
         latest = ticks.find_latest(self.database)
         if latest is None:
             return "there is no tick"
-        rounds = {mark.asset: mark.round_id for mark in latest.marks}
+        rounds = {
+            mark.asset: quote.reference
+            for mark in latest.marks
+            for quote in mark.quotes
+            if quote.source == CHAINLINK and not quote.is_carried
+        }
         for asset, round_id in self.story.rounds.items():
             if rounds.get(asset) != round_id:
                 return (
@@ -185,7 +192,7 @@ def populate(platform: Platform, *, n_accounts: int, seed: int, progress: Callab
         webhook_secret=platform.webhook_secret,
     )
     api_key = add_api_key(database, "demo")
-    story = Story(chain, deployment, clients, seed)
+    story = Story(chain, deployment, HermesControl(platform.urls.hermes), clients, seed)
     session = Session(
         platform=platform,
         chain=chain,

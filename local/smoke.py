@@ -21,7 +21,7 @@ from local.gateway_client import Subscriber
 from local.latency import CALLED, DELIVERED, RECORDED, SUBSCRIBED, Distribution, receipt_ids
 from local.platform import PlatformOptions, state_folder
 from local.prerequisites import PrerequisiteError
-from local.scenario import Expectation, Scenario, ScenarioError, load_scenario
+from local.scenario import Expectation, Scenario, ScenarioError, SourceHealth, load_scenario
 from local.session import NotSettledError, Session, read_sink, running_session
 from local.supervisor import PartDiedError
 from shared.domain.margin import State
@@ -85,13 +85,14 @@ def violations(session: Session, scenario: Scenario) -> list[str]:
         lambda: session.wait(session.unpriced, within_s=60.0),
         lambda: session.wait_projected(within_s=60.0),
         lambda: session.wait(lambda: undelivered(session), within_s=60.0),
+        lambda: session.wait(lambda: _untold_sources(session, scenario), within_s=60.0),
     )
     for settle in settling:
         try:
             settle()
         except NotSettledError as error:
             found.append(str(error))
-    found += _unexpected(session, scenario.expect)
+    found += [*_unexpected(session, scenario.expect), *_misnumbered(session)]
     status = session.gateway.query("{ systemStatus { deadLetters liveConnected refusedMessages } }")[
         "systemStatus"
     ]
@@ -127,6 +128,32 @@ def _unexpected(session: Session, expect: Expectation) -> list[str]:
         found.append("operators were not told of the unusable mark")
     if not expect.unvalued and told:
         found.append("operators were told of an unusable mark")
+    return found
+
+
+def _untold_sources(session: Session, scenario: Scenario) -> str | None:
+    """Which failure of a price source, or which end of one, operators have not been told of."""
+    failed = {
+        source
+        for step in scenario.steps
+        for source, health in step.sources.items()
+        if health is SourceHealth.DOWN
+    }
+    told = {
+        (message["body"].get("kind"), message["body"].get("subject"))
+        for message in read_sink(session.platform.urls.webhooks)
+        if message["path"].endswith(OPERATIONS)
+    }
+    for source in sorted(failed):
+        for kind in ("price_source_failing", "price_source_recovered"):
+            if (kind, source) not in told:
+                return f"operators were not told: {kind} of {source}"
+    return None
+
+
+def _misnumbered(session: Session) -> list[str]:
+    found: list[str] = []
+    alerts = session.gateway.pages("alerts", _ALERT_FIELDS)
     numbers: dict[str, list[int]] = {}
     for alert in alerts:
         numbers.setdefault(alert["accountId"], []).append(alert["sequence"])

@@ -22,16 +22,22 @@ from local.chain import (
     repay,
     withdraw_escrow,
 )
-from local.scenario import Breakage, Step
+from local.hermes_control import HermesControl
+from local.price_data import HERMES
+from local.scenario import Breakage, SourceHealth, Step
 from local.seed import Client
-from shared.chain import feeds
-from shared.domain.marks import FeedRound
-from shared.domain.network import Feed
+from shared.chain import abi
+from shared.chain.rpc import NodeError
 
 _ARBITER = "0x" + hashlib.sha256(b"arbiter").hexdigest()[:40]
 _ESCROW_BASE = 10**17
 _STALE_FOR_S = 7 * 86_400
 _BREATH = Decimal("0.0004")
+_LATEST_ROUND = abi.selector("latestRoundData()")
+_HERMES_FAULTS = {
+    SourceHealth.DOWN: {"failing_fraction": 1.0, "cut": 1.0},
+    SourceHealth.UP: {"failing_fraction": 0.0, "cut": 0.0},
+}
 
 
 @dataclass
@@ -40,6 +46,7 @@ class Story:
 
     chain: LocalChain
     deployment: Deployment
+    hermes: HermesControl
     clients: Sequence[Client]
     seed: int
     prices: dict[str, Decimal] = field(default_factory=lambda: {asset.asset: asset.price for asset in ASSETS})
@@ -50,15 +57,13 @@ class Story:
         self._draw = random.Random(self.seed)  # noqa: S311 reproducible, not secret
         self._repaid: set[str] = set()
         self._created = 0
-        self._decimals: dict[str, int] = {}
-        self._feeds = {
-            asset: Feed(self.chain.client.chain_id, address, 1, 0)
-            for asset, address in self.deployment.feeds.items()
-        }
+        self.hermes.publish(self.prices)
         self.rounds = self._read_rounds()
 
     def play(self, step: Step) -> None:
         """Do everything in a step; its pause is the caller's."""
+        for source, health in step.sources.items():
+            self.set_source(source, health)
         self.move({asset: self.prices[asset] * factor for asset, factor in step.moves.items()})
         for asset, breakage in step.broken.items():
             self.break_feed(asset, breakage)
@@ -73,6 +78,7 @@ class Story:
             return
         self.prices.update(prices)
         mined_at = self.chain.set_prices(self.deployment, prices)
+        self.hermes.publish(prices)
         rounds = self._read_rounds()
         for asset, round_id in rounds.items():
             if self.rounds.get(asset) != round_id:
@@ -91,16 +97,18 @@ class Story:
         )
 
     def break_feed(self, asset: str, breakage: Breakage) -> None:
-        """Give a feed a round that may not be used."""
-        now = int(time.time())
-        if breakage is Breakage.ZERO:
-            self.chain.set_round(self.deployment, asset, 0, now)
-        elif breakage is Breakage.NEGATIVE:
-            self.chain.set_round(self.deployment, asset, -1, now)
-        else:
-            answer = feed_answer(self.prices[asset])
-            self.chain.set_round(self.deployment, asset, answer, now - _STALE_FOR_S)
+        """Give every source of an asset an answer that may not be used."""
+        price = {Breakage.ZERO: Decimal(0), Breakage.NEGATIVE: Decimal(-1)}.get(breakage, self.prices[asset])
+        age_s = _STALE_FOR_S if breakage is Breakage.STALE else 0
+        self.chain.set_round(self.deployment, asset, feed_answer(price), int(time.time()) - age_s)
+        self.hermes.publish({asset: price}, age_s=age_s)
         self.rounds = self._read_rounds()
+
+    def set_source(self, source: str, health: SourceHealth) -> None:
+        """Let a price source fail, or work again."""
+        if source != HERMES:
+            raise ValueError(f"only {HERMES} can be told to fail, not {source}")
+        self.hermes.set_faults(_HERMES_FAULTS[health])
 
     def settle_escrows(self, count: int) -> None:
         """Create escrows between clients; every second one is approved, released and withdrawn."""
@@ -138,9 +146,12 @@ class Story:
         )
 
     def _read_rounds(self) -> dict[str, str]:
-        readings = feeds.read_rounds(self.chain.client, self._feeds, self._decimals)
+        feeds = self.deployment.feeds
+        answers = self.chain.client.batch(
+            [("eth_call", [{"to": feed, "data": _LATEST_ROUND}, "latest"]) for feed in feeds.values()]
+        )
         return {
-            asset: str(seen.round_id)
-            for asset, seen in readings.rounds.items()
-            if isinstance(seen, FeedRound)
+            asset: str(abi.unsigned(abi.words(answer, 5)[0]))
+            for asset, answer in zip(feeds, answers, strict=True)
+            if not isinstance(answer, NodeError)
         }

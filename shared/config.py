@@ -9,6 +9,7 @@ process and is named.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -19,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 from shared.domain.sharding import SHARD_COUNTS
 from shared.errors import ConfigurationError
+
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class Environment(StrEnum):
@@ -93,6 +96,20 @@ def _rpc_urls(value: str) -> Mapping[int, tuple[str, ...]]:
     return urls
 
 
+def _token(value: str) -> str:
+    if not _BEARER_TOKEN.fullmatch(value):
+        raise ValueError("must be a bearer token (RFC 6750): letters, digits and -._~+/=")
+    return value
+
+
+def _urls(value: str) -> tuple[str, ...]:
+    urls = tuple(value.split(","))
+    for url in urls:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ValueError("must be http(s) URLs joined by ','")
+    return urls
+
+
 def _smtp(value: str) -> SmtpServer:
     parts = urlsplit(value)
     if parts.scheme not in ("smtp", "smtp+starttls") or not parts.hostname or not parts.port:
@@ -157,6 +174,14 @@ SPECS: Mapping[str, SettingSpec] = {
         "Chain nodes: '<chain id>=<url>,<url> <chain id>=<url>'.",
         "31337=http://127.0.0.1:8545",
         secret=True,
+    ),
+    "HERMES_URLS": SettingSpec(
+        _urls,
+        "Base addresses of Pyth's Hermes, in order of preference: '<url>,<url>'.",
+        "https://pyth.dourolabs.app/hermes",
+    ),
+    "HERMES_API_KEY": SettingSpec(
+        _token, "The key that Hermes asks for in every request.", "pyth-key", secret=True
     ),
     "PRICE_INTERVAL_S": SettingSpec(_seconds, "Seconds between price ticks.", "1"),
     "RELAY_INTERVAL_S": SettingSpec(_seconds, "Seconds between looks at each chain's head.", "1"),
@@ -255,6 +280,17 @@ class Settings:
         """Node URLs by chain id, in order of preference."""
         value: Mapping[int, tuple[str, ...]] = self._get("RPC_URLS")
         return value
+
+    @property
+    def hermes_urls(self) -> tuple[str, ...]:
+        """Base addresses of Pyth's Hermes, in order of preference."""
+        value: tuple[str, ...] = self._get("HERMES_URLS")
+        return value
+
+    @property
+    def hermes_api_key(self) -> str:
+        """The key that Hermes asks for."""
+        return str(self._get("HERMES_API_KEY"))
 
     @property
     def price_interval_s(self) -> float:

@@ -26,6 +26,10 @@ class ConflictError(RetryableError):
     """A write lost a race: the document changed, or was created, since it was read."""
 
 
+class HeldBackError(RetryableError):
+    """A source was not asked, because its rate limit is used up: that says nothing against the source."""
+
+
 class TerminalError(FusionError):
     """The work can never succeed as given: dead-letter it with this reason and go on.
 

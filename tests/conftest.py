@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from local.emulators import EmulatorHosts, running_emulators
+from local.price_data import single_feed_prices
 from local.provision import provision_messaging, provision_warehouse
 from shared.config import SPECS, Settings, load
 from shared.manifest import Manifest, load_manifest
@@ -84,6 +85,7 @@ class Project:
 def network_document(**feeds: str) -> dict[str, object]:
     """A network of one chain whose assets have the given feeds; ETH and USDC where none is given."""
     addresses = feeds or {"ETH": "0x" + "e1" * 20, "USDC": "0x" + "c1" * 20}
+    sources, prices = single_feed_prices(31337, addresses)
     decimals = {"ETH": 18, "WBTC": 8, "USDC": 6, "LINK": 18}
     return {
         "margin_policy": {
@@ -93,13 +95,14 @@ def network_document(**feeds: str) -> dict[str, object]:
             "hysteresis_pct": "2",
         },
         "tick_max_age_s": 120,
+        "price_sources": sources,
         "assets": {
             asset: {
                 "collateral_factor": "1",
                 "borrow_factor": "1",
-                "feed": {"chain_id": 31337, "address": address, "heartbeat_s": 3600, "slack_s": 300},
+                "prices": prices[asset],
             }
-            for asset, address in addresses.items()
+            for asset in addresses
         },
         "chains": [
             {
@@ -139,6 +142,8 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
         ARCHIVE_INTERVAL_S="0.2",
         MARGIN_SHARDS="1",
         WINDOW_S="0.1",
+        HERMES_URLS="http://127.0.0.1:9",
+        HERMES_API_KEY="pyth-key-of-the-tests",
         SMTP_URL="smtp://127.0.0.1:9",
         MAIL_FROM="margin@fusion-prime.example",
     )

@@ -201,7 +201,6 @@ def _mark(asset: str, price: str | MarkStatus, observed_at: datetime, max_age_s:
         status=MarkStatus.OK,
         price=Decimal(price),
         source=source,
-        round_id="1",
         observed_at=observed_at,
         max_age_s=max_age_s,
     )

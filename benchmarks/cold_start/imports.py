@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.results import Row, report
+from local.price_data import single_feed_prices
 from shared.config import SPECS
 from shared.manifest import load_manifest
 
@@ -54,12 +55,13 @@ def library(module: str) -> str:
 
 
 def _network() -> dict[str, object]:
-    feed = {"chain_id": 1, "address": "0x" + "e1" * 20, "heartbeat_s": 3600, "slack_s": 300}
+    sources, prices = single_feed_prices(1, {"ETH": "0x" + "e1" * 20})
     policy = {"warning_pct": "50", "margin_call_pct": "30", "liquidation_pct": "15", "hysteresis_pct": "2"}
     return {
         "margin_policy": policy,
         "tick_max_age_s": 120,
-        "assets": {"ETH": {"collateral_factor": "1", "borrow_factor": "1", "feed": feed}},
+        "price_sources": sources,
+        "assets": {"ETH": {"collateral_factor": "1", "borrow_factor": "1", "prices": prices["ETH"]}},
         "chains": [
             {
                 "chain_id": 1,

@@ -28,6 +28,7 @@ import psutil
 from benchmarks.gateway.process import ROOT, free_port, running, settings_of, wait_for_port
 from benchmarks.results import Row, report
 from local.emulators import EmulatorHosts, running_emulators
+from local.price_data import single_feed_prices
 from local.provision import provision_messaging
 from shared.config import Settings
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
@@ -46,7 +47,8 @@ TARGET_RATIO = 2.0
 
 def network_document() -> dict[str, object]:
     """A network of one chain and two assets."""
-    feed = {"chain_id": 31337, "address": "0x" + "e1" * 20, "heartbeat_s": 3600, "slack_s": 300}
+    feed = "0x" + "e1" * 20
+    sources, prices = single_feed_prices(31337, dict.fromkeys(("ETH", "USDC"), feed))
     return {
         "margin_policy": {
             "warning_pct": "50",
@@ -55,8 +57,10 @@ def network_document() -> dict[str, object]:
             "hysteresis_pct": "2",
         },
         "tick_max_age_s": 3600,
+        "price_sources": sources,
         "assets": {
-            asset: {"collateral_factor": "1", "borrow_factor": "1", "feed": feed} for asset in ("ETH", "USDC")
+            asset: {"collateral_factor": "1", "borrow_factor": "1", "prices": prices[asset]}
+            for asset in ("ETH", "USDC")
         },
         "chains": [
             {
@@ -126,7 +130,6 @@ def tick(sequence: int) -> PriceTick:
             status=MarkStatus.OK,
             price=price.quantize(Decimal("0.00000001")),
             source="chainlink:31337",
-            round_id=str(sequence),
             observed_at=now,
             max_age_s=3900,
         )

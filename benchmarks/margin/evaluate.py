@@ -33,6 +33,7 @@ import numpy as np
 
 from benchmarks.results import Row, report
 from local.emulators import running_emulators
+from local.price_data import single_feed_prices
 from local.provision import provision_messaging
 from shared.config import Settings, load
 from shared.domain.marks import MarkStatus
@@ -57,13 +58,15 @@ COMMITS = "committing as many documents with nothing decided"
 
 
 def _network() -> dict[str, Any]:
+    feeds = {asset: f"0x{index:040x}" for index, asset in enumerate(PRICES, 1)}
+    sources, prices = single_feed_prices(CHAIN_ID, feeds)
     assets = {
         asset: {
             "collateral_factor": "1",
             "borrow_factor": "1",
-            "feed": {"chain_id": CHAIN_ID, "address": f"0x{index:040x}", "heartbeat_s": 3600, "slack_s": 300},
+            "prices": prices[asset],
         }
-        for index, asset in enumerate(PRICES, 1)
+        for asset in PRICES
     }
     policy = {"warning_pct": "50", "margin_call_pct": "30", "liquidation_pct": "15", "hysteresis_pct": "2"}
     chain = {
@@ -80,7 +83,13 @@ def _network() -> dict[str, Any]:
             for index, asset in enumerate(PRICES)
         },
     }
-    return {"margin_policy": policy, "tick_max_age_s": 120, "assets": assets, "chains": [chain]}
+    return {
+        "margin_policy": policy,
+        "tick_max_age_s": 120,
+        "price_sources": sources,
+        "assets": assets,
+        "chains": [chain],
+    }
 
 
 def book(count: int) -> list[Account]:

@@ -1,189 +1,186 @@
 """Publishes one tick of marks per interval.
 
 Trigger: every minute by Cloud Scheduler; ticks every ``PRICE_INTERVAL_S`` while it holds its lease.
-Reads: the feeds named in the network description, on chain; ``price_ticks`` (the latest, once).
-Writes: ``price_ticks``.
-Publishes: ``market.prices.v1``, ``alerts.operations.v1`` when a mark becomes unusable and when it recovers.
+Reads: the price sources of the network description; ``price_ticks`` (the latest) and ``price_sources``, once.
+Writes: ``price_ticks``, ``price_sources``.
+Publishes: ``market.prices.v1``, ``alerts.operations.v1`` when a mark becomes unusable, a stablecoin leaves
+its peg or a source fails, and when each is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from shared.chain import feeds, rpc
 from shared.domain.margin import Severity
-from shared.domain.marks import FeedRound, MarkStatus, judge_round
-from shared.domain.network import Asset, Feed, Network
+from shared.domain.marks import decide_mark
 from shared.errors import RetryableError
 from shared.events import topics
 from shared.events.operations import OperationsAlert, OperationsAlertKind
-from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.price_ticks import before, next_tick
+from shared.events.prices import Mark, PriceTick
 from shared.messaging import publisher
 from shared.runtime import clock
 from shared.runtime.context import Context
+from shared.runtime.price_reading import PriceReader, PriceReading, price_reader
 from shared.runtime.triggers import Request, Response, http_function
 from shared.runtime.window import tick_under_lease
-from shared.stores import database, outbox, ticks
+from shared.stores import database, outbox, price_sources, ticks
+
+_STATES_AT_LEAST_EVERY = timedelta(seconds=10)
 
 
 @http_function(
     uses=("firestore", "pubsub"),
-    settings=("NETWORK_FILE", "RPC_URLS", "PRICE_INTERVAL_S", "WINDOW_S"),
+    settings=("NETWORK_FILE", "RPC_URLS", "HERMES_URLS", "HERMES_API_KEY", "PRICE_INTERVAL_S", "WINDOW_S"),
 )
 def fetch_prices(_request: Request, context: Context) -> Response:
     """Tick until the window ends."""
-    client = database.connect(context.settings)
-    published = tick_under_lease(
-        client,
-        context,
-        interval_s=context.settings.price_interval_s,
-        begin=lambda: _begin(context),
-    )
+    reader = price_reader(context.settings)
+    try:
+        published = tick_under_lease(
+            database.connect(context.settings),
+            context,
+            interval_s=context.settings.price_interval_s,
+            begin=lambda: _begin(reader, context),
+        )
+    finally:
+        # Between windows the processor is not ours: a stream would fall silent.
+        reader.close()
     return Response({"ticks": published})
 
 
-def _begin(context: Context) -> Callable[[], bool]:
+def _begin(reader: PriceReader, context: Context) -> Callable[[], bool]:
     client = database.connect(context.settings)
-    known_decimals: dict[str, int] = {}
     latest = ticks.find_latest(client)
+    recorded = price_sources.list_all(client)
 
     def step() -> bool:
-        nonlocal latest
-        seen, block_numbers = _read_feeds(context, known_decimals)
-        as_of = clock.now()
-        tick = next_tick(latest, judge_marks(context.network, seen, latest, as_of), block_numbers, as_of)
+        nonlocal latest, recorded
+        reading = reader.read()
+        now = clock.now()
         commit = database.Commit(client, traceparent=context.traceparent)
-        ticks.add(commit, tick)
-        commit.announce(topics.MARKET_PRICES, tick)
-        for alert in changed_marks(latest, tick):
-            commit.announce(topics.OPERATIONS_ALERTS, alert)
+        states = reader.states(now)
+        if _are_news(recorded, states):
+            for state in states:
+                commit.put(price_sources.path(state.source_id), price_sources.encode(state))
+            for alert in changed_sources(recorded, states):
+                commit.announce(topics.OPERATIONS_ALERTS, alert)
+            recorded = states
+        tick = None if reading.failure is not None else _tick(context, reading, latest, now)
+        if tick is not None:
+            ticks.add(commit, tick)
+            commit.announce(topics.MARKET_PRICES, tick)
+            for alert in changed_marks(latest, tick):
+                commit.announce(topics.OPERATIONS_ALERTS, alert)
         commit.apply()
-        latest = tick
         outbox.publish(client, publisher.connect(context.settings), commit.announced)
+        if tick is None:
+            raise RetryableError(f"no price source answered: {reading.failure}")
+        latest = tick
         return False
 
     return step
 
 
-def _read_feeds(
-    context: Context, known_decimals: dict[str, int]
-) -> tuple[dict[str, FeedRound | str], dict[str, int]]:
-    """What every feed answers. The feeds of a chain whose nodes fail are left out.
-
-    Raises:
-        RetryableError: no chain answered; there is nothing to publish.
-    """
-    seen: dict[str, FeedRound | str] = {}
-    block_numbers: dict[str, int] = {}
-    failure: RetryableError | None = None
-    for chain_id, of_chain in _feeds_by_chain(context.network).items():
-        try:
-            readings = feeds.read_rounds(rpc.connect(context.settings, chain_id), of_chain, known_decimals)
-        except RetryableError as error:
-            failure = error
-            continue
-        seen.update(readings.rounds)
-        block_numbers[str(chain_id)] = readings.block_number
-    if failure is not None and not block_numbers:
-        raise failure
-    return seen, block_numbers
-
-
-def _feeds_by_chain(network: Network) -> dict[int, dict[str, Feed]]:
-    by_chain: dict[int, dict[str, Feed]] = {}
-    for asset in network.assets.values():
-        by_chain.setdefault(asset.feed.chain_id, {})[asset.asset] = asset.feed
-    return by_chain
-
-
-def judge_marks(
-    network: Network, seen: Mapping[str, FeedRound | str], latest: PriceTick | None, as_of: datetime
-) -> tuple[Mark, ...]:
-    """The mark of every asset from what its feed was seen to answer.
-
-    A feed that could not be asked keeps its last mark, with its age, until that is too old.
-    """
-    before = {} if latest is None else {mark.asset: mark for mark in latest.marks}
-    return tuple(
-        _judge(asset, seen[asset.asset], as_of)
-        if asset.asset in seen
-        else _carry(asset, before.get(asset.asset), as_of)
+def _tick(context: Context, reading: PriceReading, latest: PriceTick | None, now: datetime) -> PriceTick:
+    network = context.network
+    marks = {} if latest is None else {mark.asset: mark for mark in latest.marks}
+    decisions = {
+        asset.asset: decide_mark(
+            reading.answers[asset.asset],
+            network.price_sources,
+            asset.prices,
+            before=before(marks.get(asset.asset), asset),
+            as_of=now,
+        )
         for asset in network.assets.values()
-    )
+    }
+    return next_tick(latest, decisions, network.assets, reading.block_numbers, now)
 
 
-def _source(asset: Asset) -> str:
-    return f"chainlink:{asset.feed.chain_id}:{asset.feed.address}"
+def _are_news(
+    recorded: Sequence[price_sources.SourceState], states: Sequence[price_sources.SourceState]
+) -> bool:
+    """Whether breakers or errors have changed, or the record is old: a write per tick would be most of the
+    bill."""
+    known = {state.source_id: state for state in recorded}
+    for state in states:
+        last = known.get(state.source_id)
+        if (
+            last is None
+            or (last.breakers, last.last_error, last.is_enabled)
+            != (state.breakers, state.last_error, state.is_enabled)
+            or state.as_of - last.as_of >= _STATES_AT_LEAST_EVERY
+        ):
+            return True
+    return False
 
 
-def _judge(asset: Asset, answer: FeedRound | str, as_of: datetime) -> Mark:
-    judgement = judge_round(answer, max_age_s=asset.feed.max_age_s, as_of=as_of)
-    return Mark(
-        asset=asset.asset,
-        status=judgement.status,
-        price=judgement.price,
-        source=_source(asset),
-        round_id=judgement.round_id,
-        observed_at=judgement.observed_at,
-        max_age_s=asset.feed.max_age_s,
-        reason=judgement.reason,
-    )
-
-
-def _carry(asset: Asset, last: Mark | None, as_of: datetime) -> Mark:
-    limit = timedelta(seconds=asset.feed.max_age_s)
-    if last is not None and last.observed_at is not None and as_of - last.observed_at <= limit:
-        return last
-    stale = last is not None and last.status in (MarkStatus.OK, MarkStatus.STALE)
-    return Mark(
-        asset=asset.asset,
-        status=MarkStatus.STALE if stale else MarkStatus.MISSING,
-        source=_source(asset),
-        round_id=last.round_id if last is not None else None,
-        observed_at=last.observed_at if last is not None else None,
-        max_age_s=asset.feed.max_age_s,
-        reason=f"chain {asset.feed.chain_id} did not answer",
-    )
-
-
-def next_tick(
-    latest: PriceTick | None, marks: tuple[Mark, ...], block_numbers: dict[str, int], as_of: datetime
-) -> PriceTick:
-    """The tick behind ``latest``; time never goes back between ticks."""
-    sequence = 1 if latest is None else latest.sequence + 1
-    return PriceTick(
-        event_id=tick_id(sequence),
-        sequence=sequence,
-        as_of=as_of if latest is None else max(as_of, latest.as_of),
-        block_numbers=block_numbers,
-        marks=marks,
-    )
-
-
-def changed_marks(latest: PriceTick | None, tick: PriceTick) -> list[OperationsAlert]:
-    """What operators must know: each mark that became unusable in this tick, and each that recovered."""
-    before = {} if latest is None else {mark.asset: mark.status for mark in latest.marks}
+def changed_sources(
+    recorded: Sequence[price_sources.SourceState], states: Sequence[price_sources.SourceState]
+) -> list[OperationsAlert]:
+    """What operators must know: each source that began to fail about everything, and each that is back."""
+    was_failing = {state.source_id for state in recorded if state.is_failing}
     alerts: list[OperationsAlert] = []
-    for mark in tick.marks:
-        was_usable = before.get(mark.asset, MarkStatus.OK) is MarkStatus.OK
-        usable = mark.status is MarkStatus.OK
-        if was_usable == usable:
+    for state in states:
+        if state.is_failing == (state.source_id in was_failing):
             continue
-        kind = OperationsAlertKind.MARK_RECOVERED if usable else OperationsAlertKind.MARK_UNUSABLE
+        kind = (
+            OperationsAlertKind.PRICE_SOURCE_FAILING
+            if state.is_failing
+            else OperationsAlertKind.PRICE_SOURCE_RECOVERED
+        )
         alerts.append(
             OperationsAlert(
-                event_id=f"{kind}:{mark.asset}:{tick.sequence}",
+                event_id=f"{kind}:{state.source_id}:{state.as_of.isoformat()}",
                 kind=kind,
-                subject=mark.asset,
-                severity=Severity.INFO if usable else Severity.CRITICAL,
+                subject=state.source_id,
+                severity=Severity.MEDIUM if state.is_failing else Severity.INFO,
                 message=(
-                    f"{mark.asset} has a mark again: {mark.price} USD"
-                    if usable
-                    else f"{mark.asset} has no usable mark: {mark.reason}. Its holders are unvalued."
+                    f"Price source {state.source_id} fails: {state.last_error}"
+                    if state.is_failing
+                    else f"Price source {state.source_id} answers again."
                 ),
-                details={"source": mark.source, "status": mark.status, "tick": str(tick.sequence)},
-                as_of=tick.as_of,
+                details={"provider": state.provider, "kind": state.kind.value},
+                as_of=state.as_of,
             )
         )
     return alerts
+
+
+def changed_marks(latest: PriceTick | None, tick: PriceTick) -> list[OperationsAlert]:
+    """What operators must know: each mark that became unusable or left its peg, and each that is back."""
+    known = {} if latest is None else {mark.asset: mark for mark in latest.marks}
+    alerts: list[OperationsAlert] = []
+    for mark in tick.marks:
+        last = known.get(mark.asset)
+        was_usable = last is None or last.is_usable
+        if was_usable and not mark.is_usable:
+            said = f"{mark.asset} has no usable mark: {mark.reason}. Its holders are unvalued."
+            alerts.append(_mark_alert(OperationsAlertKind.MARK_UNUSABLE, Severity.CRITICAL, mark, tick, said))
+        elif mark.is_usable and not was_usable:
+            said = f"{mark.asset} has a mark again: {mark.price} USD"
+            alerts.append(_mark_alert(OperationsAlertKind.MARK_RECOVERED, Severity.INFO, mark, tick, said))
+        was_off_peg = last is not None and last.is_off_peg
+        if mark.is_off_peg and not was_off_peg:
+            said = f"{mark.asset} has left its peg: its mark is {mark.price} USD"
+            alerts.append(_mark_alert(OperationsAlertKind.MARK_OFF_PEG, Severity.CRITICAL, mark, tick, said))
+        elif was_off_peg and mark.is_usable and not mark.is_off_peg:
+            said = f"{mark.asset} is back at its peg: its mark is {mark.price} USD"
+            alerts.append(_mark_alert(OperationsAlertKind.MARK_AT_PEG, Severity.INFO, mark, tick, said))
+    return alerts
+
+
+def _mark_alert(
+    kind: OperationsAlertKind, severity: Severity, mark: Mark, tick: PriceTick, message: str
+) -> OperationsAlert:
+    return OperationsAlert(
+        event_id=f"{kind}:{mark.asset}:{tick.sequence}",
+        kind=kind,
+        subject=mark.asset,
+        severity=severity,
+        message=message,
+        details={"source": mark.source, "status": mark.status, "tick": str(tick.sequence)},
+        as_of=tick.as_of,
+    )

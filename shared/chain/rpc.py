@@ -191,11 +191,20 @@ class RpcClient:
         chain_id: what every URL must serve.
         urls: the nodes, the preferred one first.
         clock: for rate limits and latencies; without one, nothing waits.
+        timeout_s: the most that connecting, and each wait for a node's bytes, may take.
     """
 
-    def __init__(self, chain_id: int, urls: Sequence[str], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        chain_id: int,
+        urls: Sequence[str],
+        clock: Clock | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         self.chain_id = chain_id
-        pool = urllib3.PoolManager(maxsize=16, timeout=_TIMEOUT, retries=False)
+        timeout = _TIMEOUT if timeout_s is None else urllib3.Timeout(connect=timeout_s, read=timeout_s)
+        pool = urllib3.PoolManager(maxsize=16, timeout=timeout, retries=False)
         self.providers = tuple(
             Provider(chain_id, url, f"node {position}", pool, clock) for position, url in enumerate(urls)
         )

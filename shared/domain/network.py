@@ -6,35 +6,20 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any
 
+from shared.domain.fields import FieldReader, NetworkError, checked_address
+from shared.domain.price_sources import PricePolicy, PriceSource, read_policy, read_sources
 from shared.risk.policy import MarginPolicy
 
 NATIVE_ASSET = "0x" + "0" * 40
 
-_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 # As in messages: an asset that no message may name would stop every tick.
 _ASSET = re.compile(r"[A-Z0-9.]{2,16}")
 _MAX_DECIMALS = 77
 MAX_FINALITY_BLOCKS = 4_000
 """The deepest finality by number: the relay keeps the hash of every block above it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """A Chainlink AggregatorV3 proxy. A round older than ``heartbeat_s + slack_s`` is stale."""
-
-    chain_id: int
-    address: str
-    heartbeat_s: int
-    slack_s: int
-
-    @property
-    def max_age_s(self) -> int:
-        """Age of a round from which it may no longer be used."""
-        return self.heartbeat_s + self.slack_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +29,7 @@ class Asset:
     asset: str
     collateral_factor: Decimal
     borrow_factor: Decimal
-    feed: Feed
+    prices: PricePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,95 +75,9 @@ class Network:
 
     margin_policy: MarginPolicy
     tick_max_age_s: int
+    price_sources: Mapping[str, PriceSource]
     assets: Mapping[str, Asset]
     chains: Mapping[int, Chain]
-
-
-class NetworkError(ValueError):
-    """The network description is wrong; the message names the path of the field."""
-
-
-class _Reader:
-    """Reads one JSON object, naming the path of whatever is missing, unknown or of a wrong type."""
-
-    def __init__(self, value: Any, path: str) -> None:
-        if not isinstance(value, dict):
-            raise NetworkError(f"{path or 'document'} must be an object")
-        self._value = dict(value)
-        self._path = path
-
-    def _take(self, key: str) -> Any:
-        if key not in self._value:
-            raise NetworkError(f"{self.path(key)} is missing")
-        return self._value.pop(key)
-
-    def path(self, key: str) -> str:
-        return f"{self._path}.{key}" if self._path else key
-
-    def integer(self, key: str, *, least: int = 0, most: int | None = None) -> int:
-        value = self._take(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise NetworkError(f"{self.path(key)} must be an integer of at least {least}, got {value!r}")
-        if most is not None and value > most:
-            raise NetworkError(f"{self.path(key)} must be at most {most}, got {value!r}")
-        return value
-
-    def finality(self, key: str) -> int | FinalityTag:
-        value = self._value.get(key)
-        if value in list(FinalityTag):
-            return FinalityTag(self._take(key))
-        if isinstance(value, str):
-            raise NetworkError(
-                f"{self.path(key)} must be a number of blocks, 'safe' or 'finalized', got {value!r}"
-            )
-        return self.integer(key, most=MAX_FINALITY_BLOCKS)
-
-    def text(self, key: str) -> str:
-        value = self._take(key)
-        if not isinstance(value, str) or not value:
-            raise NetworkError(f"{self.path(key)} must be a non-empty string, got {value!r}")
-        return value
-
-    def address(self, key: str) -> str:
-        return _address(self.text(key), self.path(key))
-
-    def decimal(self, key: str) -> Decimal:
-        value = self.text(key)
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            raise NetworkError(f"{self.path(key)} must be a decimal number, got {value!r}") from None
-        if not number.is_finite() or number < 0:
-            raise NetworkError(f"{self.path(key)} must be finite and not negative, got {value!r}")
-        return number
-
-    def factor(self, key: str) -> Decimal:
-        number = self.decimal(key)
-        if not 0 < number <= 1:
-            raise NetworkError(f"{self.path(key)} must be greater than 0 and at most 1, got {number}")
-        return number
-
-    def object(self, key: str) -> _Reader:
-        return _Reader(self._take(key), self.path(key))
-
-    def objects(self, key: str) -> list[_Reader]:
-        value = self._take(key)
-        if not isinstance(value, list) or not value:
-            raise NetworkError(f"{self.path(key)} must be a non-empty list")
-        return [_Reader(item, f"{self.path(key)}.{index}") for index, item in enumerate(value)]
-
-    def remaining(self) -> list[str]:
-        return list(self._value)
-
-    def finish(self) -> None:
-        if self._value:
-            raise NetworkError(f"{self.path(next(iter(self._value)))} is not known")
-
-
-def _address(value: str, path: str) -> str:
-    if not _ADDRESS.fullmatch(value):
-        raise NetworkError(f"{path} must be an address in lower case, got {value!r}")
-    return value
 
 
 def parse_network(document: str | bytes) -> Network:
@@ -188,12 +87,13 @@ def parse_network(document: str | bytes) -> Network:
         NetworkError: naming the path of the first field that is missing, unknown or wrong.
     """
     try:
-        root = _Reader(json.loads(document), "")
+        root = FieldReader(json.loads(document), "")
     except json.JSONDecodeError as error:
         raise NetworkError(f"document is not JSON: {error}") from error
     policy = _margin_policy(root.object("margin_policy"))
     tick_max_age_s = root.integer("tick_max_age_s", least=1)
-    assets = _assets(root.object("assets"))
+    price_sources = read_sources(root.object("price_sources"))
+    assets = _assets(root.object("assets"), price_sources)
     chains: dict[int, Chain] = {}
     for entry in root.objects("chains"):
         chain = _chain(entry, assets)
@@ -201,15 +101,15 @@ def parse_network(document: str | bytes) -> Network:
             raise NetworkError(f"{entry.path('chain_id')} is listed twice: {chain.chain_id}")
         chains[chain.chain_id] = chain
     root.finish()
-    for asset in assets.values():
-        if asset.feed.chain_id not in chains:
+    for source in price_sources.values():
+        if source.chain_id is not None and source.chain_id not in chains:
             raise NetworkError(
-                f"assets.{asset.asset}.feed.chain_id is not among the chains: {asset.feed.chain_id}"
+                f"price_sources.{source.source_id}.chain_id is not among the chains: {source.chain_id}"
             )
-    return Network(policy, tick_max_age_s, assets, chains)
+    return Network(policy, tick_max_age_s, price_sources, assets, chains)
 
 
-def _margin_policy(entry: _Reader) -> MarginPolicy:
+def _margin_policy(entry: FieldReader) -> MarginPolicy:
     thresholds = {
         name: entry.decimal(name)
         for name in ("warning_pct", "margin_call_pct", "liquidation_pct", "hysteresis_pct")
@@ -221,36 +121,29 @@ def _margin_policy(entry: _Reader) -> MarginPolicy:
         raise NetworkError(f"margin_policy: {error}") from error
 
 
-def _assets(listed: _Reader) -> dict[str, Asset]:
+def _assets(listed: FieldReader, price_sources: Mapping[str, PriceSource]) -> dict[str, Asset]:
     assets: dict[str, Asset] = {}
     for name in listed.remaining():
         if not _ASSET.fullmatch(name):
             raise NetworkError(f"{listed.path(name)} must be 2 to 16 characters of A-Z, 0-9 and point")
         entry = listed.object(name)
-        feed = entry.object("feed")
         assets[name] = Asset(
             asset=name,
             collateral_factor=entry.factor("collateral_factor"),
             borrow_factor=entry.factor("borrow_factor"),
-            feed=Feed(
-                chain_id=feed.integer("chain_id", least=1),
-                address=feed.address("address"),
-                heartbeat_s=feed.integer("heartbeat_s", least=1),
-                slack_s=feed.integer("slack_s"),
-            ),
+            prices=read_policy(entry.object("prices"), price_sources),
         )
-        feed.finish()
         entry.finish()
     return assets
 
 
-def _chain(entry: _Reader, assets: Mapping[str, Asset]) -> Chain:
+def _chain(entry: FieldReader, assets: Mapping[str, Asset]) -> Chain:
     tokens = _tokens(entry.object("tokens"), assets)
     chain = Chain(
         chain_id=entry.integer("chain_id", least=1),
         name=entry.text("name"),
         confirmations=entry.integer("confirmations"),
-        finality=entry.finality("finality"),
+        finality=_finality(entry),
         start_block=entry.integer("start_block"),
         block_range=entry.integer("block_range", least=1),
         vault=entry.address("vault"),
@@ -261,10 +154,21 @@ def _chain(entry: _Reader, assets: Mapping[str, Asset]) -> Chain:
     return chain
 
 
-def _tokens(listed: _Reader, assets: Mapping[str, Asset]) -> dict[str, Token]:
+def _finality(entry: FieldReader) -> int | FinalityTag:
+    value = entry.peek("finality")
+    if not isinstance(value, str):
+        return entry.integer("finality", most=MAX_FINALITY_BLOCKS)
+    if value not in list(FinalityTag):
+        raise NetworkError(
+            f"{entry.path('finality')} must be a number of blocks, 'safe' or 'finalized', got {value!r}"
+        )
+    return FinalityTag(entry.text("finality"))
+
+
+def _tokens(listed: FieldReader, assets: Mapping[str, Asset]) -> dict[str, Token]:
     tokens: dict[str, Token] = {}
     for address in listed.remaining():
-        _address(address, listed.path(address))
+        checked_address(address, listed.path(address))
         entry = listed.object(address)
         asset = entry.text("asset")
         if asset not in assets:

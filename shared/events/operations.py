@@ -13,6 +13,10 @@ class OperationsAlertKind(StrEnum):
 
     MARK_UNUSABLE = "mark_unusable"
     MARK_RECOVERED = "mark_recovered"
+    MARK_OFF_PEG = "mark_off_peg"
+    MARK_AT_PEG = "mark_at_peg"
+    PRICE_SOURCE_FAILING = "price_source_failing"
+    PRICE_SOURCE_RECOVERED = "price_source_recovered"
     PRICES_STOPPED = "prices_stopped"
     PRICES_RESUMED = "prices_resumed"
     MARGIN_SNAPSHOT_REFUSED = "margin_snapshot_refused"

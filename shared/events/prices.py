@@ -1,4 +1,4 @@
-"""``market.prices.v1``: one tick, every asset's mark."""
+"""``market.prices.v1``: one tick, every asset's mark and what it was made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Self
 
 from pydantic import model_validator
 
-from shared.domain.marks import MarkStatus
+from shared.domain.marks import MarkStatus, Method
+from shared.domain.quotes import Refusal
 from shared.events.base import (
     AssetId,
     Event,
@@ -21,34 +22,77 @@ from shared.events.base import (
 )
 
 
+class SourceQuote(Record):
+    """What one source said, in USD per whole token.
+
+    ``refusal`` and ``reason`` say why a quote does not count; a carried one was heard at ``read_at``, before
+    this tick. ``reference`` is the round id or publish time under which the source has it.
+    """
+
+    source: Identifier
+    provider: Identifier
+    price: ExactDecimal | None = None
+    confidence: ExactDecimal | None = None
+    observed_at: Instant | None = None
+    read_at: Instant | None = None
+    reference: str | None = None
+    is_carried: bool = False
+    refusal: Refusal | None = None
+    reason: str | None = None
+
+
+class LastGood(Record):
+    """The newest mark that could be used."""
+
+    price: ExactDecimal
+    confidence: ExactDecimal
+    observed_at: Instant
+    max_age_s: PositiveInt
+
+
 class Mark(Record):
     """The price used for one asset, in USD per whole token, and where it came from.
 
-    ``price`` is present exactly when ``status`` is ``ok``; otherwise ``reason`` says what was seen.
-    ``max_age_s`` is the age of ``observed_at`` from which the mark may no longer be used.
+    ``price`` is present exactly when ``status`` is ``ok`` or ``degraded``; otherwise ``reason`` says what was
+    seen. ``collateral_price`` and ``debt_price`` are what the asset's policy values either side at.
+    ``max_age_s`` is the age of ``observed_at`` from which the mark may no longer be used. ``source`` names
+    those whose quotes count, joined by ``+``.
     """
 
     asset: AssetId
     status: MarkStatus
     price: ExactDecimal | None = None
+    confidence: ExactDecimal | None = None
+    collateral_price: ExactDecimal | None = None
+    debt_price: ExactDecimal | None = None
     source: Identifier
-    round_id: str | None = None
+    method: Method = Method.NONE
     observed_at: Instant | None = None
+    age_s: NonNegativeInt | None = None
     max_age_s: PositiveInt
     reason: str | None = None
+    is_off_peg: bool = False
+    last_good: LastGood | None = None
+    held_since: Instant | None = None
+    quotes: tuple[SourceQuote, ...] = ()
 
     @model_validator(mode="after")
     def _price_matches_status(self) -> Self:
-        if self.status is MarkStatus.OK:
+        if self.is_usable:
             if self.price is None or self.price <= 0:
-                raise ValueError("price must be greater than zero where status is ok")
+                raise ValueError("price must be greater than zero where status is ok or degraded")
             if self.observed_at is None:
-                raise ValueError("observed_at must be given where status is ok")
+                raise ValueError("observed_at must be given where status is ok or degraded")
         elif self.price is not None:
-            raise ValueError("price must be absent where status is not ok")
+            raise ValueError("price must be absent where status is stale or halted")
         elif not self.reason:
-            raise ValueError("reason must be given where status is not ok")
+            raise ValueError("reason must be given where status is stale or halted")
         return self
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a price."""
+        return self.status.is_usable
 
     def is_fresh(self, moment: datetime) -> bool:
         """Whether the observation is young enough at a moment."""
@@ -78,11 +122,7 @@ class PriceTick(Event):
         """The prices that may be used at a moment: of marks that are usable and fresh, in a current tick."""
         if not self.is_current(moment, max_age_s):
             return {}
-        return {
-            mark.asset: mark.price
-            for mark in self.marks
-            if mark.status is MarkStatus.OK and mark.is_fresh(moment)
-        }
+        return {mark.asset: mark.price for mark in self.marks if mark.is_usable and mark.is_fresh(moment)}
 
 
 def tick_id(sequence: int) -> str:

@@ -42,7 +42,8 @@ def load_network(settings: Settings) -> Network:
         ConfigurationError: the file is wrong; the message names the path of the field.
     """
     # Imported here: a function that does not need the network must not pay for its import.
-    from shared.domain.network import NetworkError, parse_network  # noqa: PLC0415
+    from shared.domain.fields import NetworkError  # noqa: PLC0415
+    from shared.domain.network import parse_network  # noqa: PLC0415
 
     try:
         return parse_network(settings.network_file.read_bytes())

@@ -22,7 +22,6 @@ from shared.config import Settings
 from shared.domain.margin import MarginRecord
 from shared.domain.margin_book import Decision, MarginBook, MarkPrices
 from shared.domain.margin_pack import PackError
-from shared.domain.marks import MarkStatus
 from shared.domain.network import Network
 from shared.domain.positions import Account
 from shared.domain.sharding import SLOTS, Shard
@@ -349,7 +348,7 @@ class WarmBook:
 
 def usable_prices(tick: PriceTick) -> dict[str, Decimal | None]:
     """The prices of a tick's usable marks."""
-    return {mark.asset: mark.price for mark in tick.marks if mark.status is MarkStatus.OK}
+    return {mark.asset: mark.price for mark in tick.marks if mark.is_usable}
 
 
 @lru_cache(maxsize=2 * SLOTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -118,7 +119,9 @@ def _marks(event: PriceTick) -> list[Row]:
                 "status": mark.status.value,
                 "price": None if mark.price is None else _numeric(mark.price),
                 "source": mark.source,
-                "round_id": mark.round_id,
+                "confidence": None if mark.confidence is None else _numeric(mark.confidence),
+                "method": mark.method.value,
+                "quotes": json.dumps([quote.model_dump(mode="json") for quote in mark.quotes]),
                 "observed_at": None if mark.observed_at is None else mark.observed_at.isoformat(),
                 "reason": mark.reason,
             },

@@ -225,7 +225,7 @@ def test_a_position_of_nothing_needs_no_mark(call: Caller, store: firestore.Clie
     account_id = new_address()
     store_accounts(store, [account(account_id, ETH=("0", "0"), USDC=("3", "1"))])
 
-    _tick(call, store, 1, ETH=MarkStatus.MISSING, USDC="1")
+    _tick(call, store, 1, ETH=MarkStatus.STALE, USDC="1")
 
     assert records(store)[account_id].state is State.HEALTHY
 
@@ -272,7 +272,7 @@ def test_a_crash_between_the_states_and_the_progress_repeats_nothing(
     assert store.document("margin_progress/book").get().get("tick_sequence") == 1
 
 
-@pytest.mark.parametrize("status", [MarkStatus.MISSING, MarkStatus.STALE, MarkStatus.INVALID])
+@pytest.mark.parametrize("status", [MarkStatus.STALE, MarkStatus.HALTED])
 def test_an_unusable_mark_makes_its_holders_unvalued_and_nobody_else(
     call: Caller, store: firestore.Client, tap: Callable[[str], Tap], borrower: str, status: MarkStatus
 ) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from google.cloud import firestore
@@ -20,7 +18,6 @@ from tests.eventually import eventually
 from tests.functions.conftest import Caller, Market, Outage, Outbox, Tap
 from tests.functions.instances import Instances
 from tests.messages import CHAIN_ID
-from tests.servers import Answer, rpc_proxy
 
 FUNCTION = "fetch_prices"
 NO_CODE = "0x" + "c0" * 20
@@ -57,8 +54,8 @@ def test_a_tick_carries_every_feeds_answer_exactly(
         "WBTC": Decimal(60000),
         "LINK": Decimal(15),
     }
-    assert marks["ETH"].source == f"chainlink:{CHAIN_ID}:{market.deployment.feeds['ETH']}"
-    assert marks["ETH"].round_id == "2"
+    assert (marks["ETH"].status, marks["ETH"].source, marks["ETH"].method) == ("ok", "chainlink", "single")
+    assert [(quote.provider, quote.reference) for quote in marks["ETH"].quotes] == [("chainlink", "2")]
     assert marks["ETH"].max_age_s == 3_900
     assert tick.block_numbers == {str(CHAIN_ID): market.head()}
     assert _latest(store) == tick
@@ -136,12 +133,12 @@ def _end_of_time(market: Market) -> None:
 @pytest.mark.parametrize(
     ("spoil", "status", "reason"),
     [
-        (_zero, "invalid", "the answer is 0, not above zero"),
-        (_negative, "invalid", "the answer is -100000000, not above zero"),
+        (_zero, "halted", "the answer is 0, not above zero"),
+        (_negative, "halted", "the answer is -100000000, not above zero"),
         (_stale, "stale", "s old, the limit is 3900 s"),
-        (_future, "invalid", "in the future"),
-        (_never_updated, "invalid", "updated at second 0"),
-        (_end_of_time, "invalid", "in the future"),
+        (_future, "halted", "in the future"),
+        (_never_updated, "halted", "updated at second 0"),
+        (_end_of_time, "halted", "in the future"),
     ],
 )
 def test_an_answer_that_cannot_be_believed_is_no_price_and_operators_are_told_once(
@@ -175,63 +172,18 @@ def test_an_answer_that_cannot_be_believed_is_no_price_and_operators_are_told_on
     assert [(alert.kind, alert.subject) for alert in operations.events()] == [("mark_recovered", "ETH")]
 
 
-def _answering(
-    market: Market, feed: str, word: str
-) -> Callable[[Sequence[Mapping[str, Any]]], Answer | None]:
-    """A node that says ``word`` for every call of one feed, and the truth for the rest."""
-
-    def decide(calls: Sequence[Mapping[str, Any]]) -> Answer | None:
-        found = market.chain.client.batch([(call["method"], call["params"]) for call in calls])
-        return Answer(
-            200,
-            json.dumps(
-                [
-                    {
-                        "jsonrpc": "2.0",
-                        "id": call["id"],
-                        "result": word
-                        if call["method"] == "eth_call" and call["params"][0]["to"] == feed
-                        else result,
-                    }
-                    for call, result in zip(calls, found, strict=True)
-                ]
-            ).encode(),
-        )
-
-    return decide
-
-
-@pytest.mark.parametrize(
-    "word",
-    ["0x", "0x1234", "0x" + "ff" * 32, "0x" + "ff" * 160, "0x" + "zz" * 32],
-    ids=["no data", "half a word", "decimals beyond belief", "a round beyond belief", "not hexadecimal"],
-)
-def test_a_feed_that_talks_nonsense_is_missing_and_stops_no_other(
-    call: Caller, market: Market, project: Project, store: firestore.Client, word: str
-) -> None:
-    feed = market.deployment.feeds["ETH"]
-    with rpc_proxy(project.hosts.rpc, _answering(market, feed, word)) as proxy:
-        project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
-        assert _fetch(call) == 200
-
-    marks = _marks(_latest(store))
-    assert marks["ETH"].price is None
-    assert marks["ETH"].reason
-    assert marks["USDC"].price == 1
-
-
-def test_a_feed_without_code_is_missing_and_named(
+def test_a_feed_without_code_has_no_mark_and_is_named(
     call: Caller, market: Market, project: Project, store: firestore.Client
 ) -> None:
     network = market.deployment.network(start_block=market.start_block)
-    network["assets"]["ETH"]["feed"]["address"] = NO_CODE
+    network["assets"]["ETH"]["prices"]["quotes"]["chainlink"]["feed"] = NO_CODE
     project.write_network(network)
 
     assert _fetch(call) == 200
 
     mark = _marks(_latest(store))["ETH"]
-    assert (mark.status, mark.price) == ("missing", None)
-    assert mark.reason == f"feed {NO_CODE} does not tell its decimals"
+    assert (mark.status, mark.price) == ("stale", None)
+    assert mark.reason == f"chainlink: feed {NO_CODE} did not answer with a round"
 
 
 def test_it_is_called_again_while_no_node_answers(

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from gateway.alerts.types import Alert, AlertsMessage, MarkUsed
 from gateway.live.encoder import compile_encoder
 from gateway.margin.types import Margin, MarginHealth, MessageKind
-from gateway.marks.types import Mark, MarksMessage
+from gateway.marks.types import Mark, MarksMessage, Quote
 from gateway.schema import build_schema
 from shared.domain.margin import Severity, State
-from shared.domain.marks import MarkStatus
+from shared.domain.marks import MarkStatus, Method
+from shared.domain.quotes import Refusal
 
 SCHEMA = build_schema()
 
@@ -81,13 +82,33 @@ alerts = st.builds(
     as_of=moments,
     encoded=st.builds(dict),
 )
+quotes = st.builds(
+    Quote,
+    source=texts,
+    provider=texts,
+    price=st.none() | amounts,
+    confidence=st.none() | amounts,
+    observed_at=st.none() | moments,
+    reference=st.none() | texts,
+    is_carried=st.booleans(),
+    refusal=st.none() | st.sampled_from(Refusal),
+    reason=st.none() | texts,
+)
 marks = st.builds(
     Mark,
     asset=texts,
     status=st.sampled_from(MarkStatus),
     price=st.none() | amounts,
+    confidence=st.none() | amounts,
+    collateral_price=st.none() | amounts,
+    debt_price=st.none() | amounts,
     source=texts,
-    round_id=st.none() | texts,
+    method=st.sampled_from(Method),
+    age_s=st.none() | numbers,
+    is_off_peg=st.booleans(),
+    last_good_price=st.none() | amounts,
+    last_good_observed_at=st.none() | moments,
+    quotes=st.lists(quotes, max_size=2),
     observed_at=st.none() | moments,
     max_age_s=numbers,
     reason=st.none() | texts,

@@ -145,7 +145,7 @@ class World:
         marks = tuple(
             Mark(
                 asset=asset,
-                status=MarkStatus.OK if price is not None else MarkStatus.MISSING,
+                status=MarkStatus.OK if price is not None else MarkStatus.STALE,
                 price=None if price is None else Decimal(price),
                 source="chainlink:31337",
                 observed_at=(observed_at or moment) if price is not None else None,

@@ -19,6 +19,7 @@ LIBRARIES: dict[str, set[str]] = {
     "shared.domain": {"numpy"},
     "shared.errors": set(),
     "shared.combining": set(),
+    "shared.racing": set(),
     "shared.config": set(),
     "shared.events": {"pydantic"},
     "shared.messaging": {"google.cloud.pubsub_v1", "google.api_core", "google.protobuf"},

@@ -16,7 +16,6 @@ from decimal import Decimal
 from gateway.margin.types import Margin
 from shared.domain.margin import MarginRecord, State, state_of
 from shared.domain.market import factor_table
-from shared.domain.marks import MarkStatus
 from shared.domain.money import usd
 from shared.domain.network import Network
 from shared.events.margin import MarginTransition
@@ -165,7 +164,7 @@ class LiveBook:
         moments += [
             mark.observed_at + timedelta(seconds=mark.max_age_s)
             for mark in self.tick.marks
-            if mark.status is MarkStatus.OK and mark.observed_at is not None
+            if mark.is_usable and mark.observed_at is not None
         ]
         return min((moment for moment in moments if moment >= now), default=None)
 

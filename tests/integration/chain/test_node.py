@@ -1,4 +1,4 @@
-"""Reading a real node: batches, blocks with their logs, and feeds."""
+"""Reading a real node: batches, and blocks with their logs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pytest
 
 from local.chain import CHAIN_ID, Deployment, LocalChain, deposit
 from local.emulators import EmulatorHosts
-from shared.chain import abi, blocks, contract_events, feeds
+from shared.chain import blocks, contract_events
 from shared.chain.blocks import LogFilter
 from shared.chain.completeness import ProvenLogs
 from shared.chain.ranges import RangeSize, read_range
 from shared.chain.rpc import NodeError, RpcClient
-from shared.domain.marks import FeedRound
-from shared.domain.network import Feed, parse_network
+from shared.domain.network import parse_network
 from shared.errors import RetryableError
 from tests.messages import new_address
 from tests.servers import Answer, closed_port, endpoint, rpc_proxy
@@ -197,38 +196,3 @@ def test_a_node_whose_answers_contradict_each_other_is_not_believed(
         pytest.raises(RetryableError),
     ):
         _read(RpcClient(CHAIN_ID, [proxy.url]), (deployment.vault,), first, last)
-
-
-def test_feeds_are_read_in_one_request_and_their_decimals_once(
-    chain: LocalChain, deployment: Deployment, emulators: EmulatorHosts
-) -> None:
-    requests: list[int] = []
-
-    def count(calls: Sequence[Mapping[str, Any]]) -> None:
-        requests.append(len(calls))
-
-    described = {
-        asset: Feed(CHAIN_ID, address, 3_600, 300) for asset, address in deployment.feeds.items()
-    } | {"NONE": Feed(CHAIN_ID, "0x" + "c0" * 20, 3_600, 300)}
-    decimals: dict[str, int] = {}
-    with rpc_proxy(emulators.rpc, count) as proxy:
-        client = RpcClient(CHAIN_ID, [proxy.url])
-        first = feeds.read_rounds(client, described, decimals)
-        again = feeds.read_rounds(client, described, decimals)
-
-    eth = first.rounds["ETH"]
-    assert isinstance(eth, FeedRound)
-    assert (eth.round_id, eth.answer, eth.decimals) == (1, 3_000 * 10**8, 8)
-    assert first.rounds["NONE"] == "feed 0x" + "c0" * 20 + " does not tell its decimals"
-    assert first.block_number == blocks.head_number(chain.client)
-    assert again == first
-    # The chain's id; the block, five rounds and five decimals; the block, five rounds and one decimals.
-    assert requests == [1, 11, 7]
-
-
-def test_a_feed_that_reverts_is_missing(chain: LocalChain, deployment: Deployment) -> None:
-    """The token has decimals, like a feed, and no rounds."""
-    described = {"LINK": Feed(CHAIN_ID, deployment.tokens["LINK"], 3_600, 300)}
-    found = feeds.read_rounds(chain.client, described, {})
-    assert str(found.rounds["LINK"]).startswith(f"feed {deployment.tokens['LINK']} did not answer")
-    assert abi.selector("decimals()") == "0x313ce567"

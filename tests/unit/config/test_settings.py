@@ -41,6 +41,12 @@ READ: dict[str, tuple[str, str, Any]] = {
     "ARCHIVE_INTERVAL_S": ("2.5", "archive_interval_s", 2.5),
     "MARGIN_SHARDS": ("8", "margin_shards", 8),
     "WINDOW_S": ("55", "window_s", 55.0),
+    "HERMES_URLS": (
+        "https://hermes.example/a,http://other.example",
+        "hermes_urls",
+        ("https://hermes.example/a", "http://other.example"),
+    ),
+    "HERMES_API_KEY": ("pyth-key", "hermes_api_key", "pyth-key"),
     "SMTP_URL": (
         f"smtp+starttls://mailer:{QUOTED}@mail.example:587",
         "smtp",
@@ -74,6 +80,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "ARCHIVE_INTERVAL_S": ("Infinity",),
     "MARGIN_SHARDS": ("", "0", "3", "64", "-1", "1.0"),
     "WINDOW_S": ("a minute",),
+    "HERMES_URLS": ("", "hermes.example", "ftp://hermes.example", "https://hermes.example,"),
+    "HERMES_API_KEY": ("", "two words", "line\nbreak"),
     "SMTP_URL": (
         "",
         f"mailer:{QUOTED}@mail.example",

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from shared.domain.margin import MarginRecord, State, state_of
 from shared.domain.margin_book import Decision, MarginBook, MarkPrices, Reading
-from shared.domain.network import Asset, Feed, Network
+from shared.domain.network import Asset, Network
 from shared.domain.positions import Account, Position
+from shared.domain.price_sources import PricePolicy, Valuation
 from shared.risk.policy import MarginPolicy
 from shared.risk.positions import AssetFactors
 from shared.risk.positions import Position as RiskPosition
@@ -23,15 +24,28 @@ from shared.risk.states import NEVER_EVALUATED
 from tests.unit.risk.books import oracle_state
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
-FEED = Feed(1, "0x" + "e1" * 20, 3600, 0)
+PRICES = PricePolicy(
+    quorum=1,
+    outlier_limit_pct=Decimal(3),
+    outlier_floor_pct=Decimal("0.5"),
+    outlier_mads=Decimal(5),
+    max_confidence_pct=Decimal(3),
+    max_jump_pct=None,
+    hold_s=10,
+    carry_s=30,
+    valuation=Valuation.MARK,
+    peg=None,
+    quotations={},
+)
 ASSETS = ("ETH", "USDC", "WBTC")
 NETWORK = Network(
     margin_policy=MarginPolicy(),
     tick_max_age_s=60,
+    price_sources={},
     assets={
-        "WBTC": Asset("WBTC", Decimal("0.8"), Decimal("0.9"), FEED),
-        "ETH": Asset("ETH", Decimal(1), Decimal(1), FEED),
-        "USDC": Asset("USDC", Decimal(1), Decimal(1), FEED),
+        "WBTC": Asset("WBTC", Decimal("0.8"), Decimal("0.9"), PRICES),
+        "ETH": Asset("ETH", Decimal(1), Decimal(1), PRICES),
+        "USDC": Asset("USDC", Decimal(1), Decimal(1), PRICES),
     },
     chains={},
 )

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from shared.domain.network import NATIVE_ASSET, Feed, Network, NetworkError, Token, parse_network
+from local.price_data import single_feed_prices
+from shared.domain.fields import NetworkError
+from shared.domain.network import NATIVE_ASSET, Network, Token, parse_network
 
 USDC = "0x" + "11" * 20
+SOURCES, PRICES = single_feed_prices(1, {"ETH": "0x" + "e1" * 20, "USDC": "0x" + "c1" * 20})
 DOCUMENT: dict[str, Any] = {
     "margin_policy": {
         "warning_pct": "50",
@@ -21,16 +24,17 @@ DOCUMENT: dict[str, Any] = {
         "hysteresis_pct": "2",
     },
     "tick_max_age_s": 120,
+    "price_sources": SOURCES,
     "assets": {
         "ETH": {
             "collateral_factor": "0.85",
             "borrow_factor": "1",
-            "feed": {"chain_id": 1, "address": "0x" + "e1" * 20, "heartbeat_s": 3600, "slack_s": 300},
+            "prices": PRICES["ETH"],
         },
         "USDC": {
             "collateral_factor": "1",
             "borrow_factor": "0.95",
-            "feed": {"chain_id": 10, "address": "0x" + "c1" * 20, "heartbeat_s": 86400, "slack_s": 0},
+            "prices": PRICES["USDC"],
         },
     },
     "chains": [
@@ -59,6 +63,9 @@ def _fields(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield (*path, key), inner
+            if key in ("price_sources", "prices"):
+                # Their fields have tests of their own, in test_price_sources.py.
+                continue
             yield from _fields(inner, (*path, key))
 
 
@@ -98,7 +105,14 @@ FIELDS = list(_fields(DOCUMENT))
 NAMED_BY_PEOPLE = {("assets",), *((("chains", index, "tokens")) for index in (0, 1))}
 REQUIRED = [path for path, _ in FIELDS if path[:-1] not in NAMED_BY_PEOPLE and not isinstance(path[-1], int)]
 LEAVES = [(path, value) for path, value in FIELDS if not isinstance(value, dict | list)]
-OBJECTS = [(), *(path for path, value in FIELDS if isinstance(value, dict) and path not in NAMED_BY_PEOPLE)]
+OBJECTS = [
+    (),
+    *(
+        path
+        for path, value in FIELDS
+        if isinstance(value, dict) and path not in {*NAMED_BY_PEOPLE, ("price_sources",)}
+    ),
+]
 
 
 def test_a_description_is_read() -> None:
@@ -106,8 +120,8 @@ def test_a_description_is_read() -> None:
     assert network.margin_policy.margin_call_pct == Decimal(30)
     assert network.tick_max_age_s == 120
     assert network.assets["ETH"].collateral_factor == Decimal("0.85")
-    assert network.assets["ETH"].feed == Feed(1, "0x" + "e1" * 20, 3600, 300)
-    assert network.assets["ETH"].feed.max_age_s == 3900
+    assert network.assets["ETH"].prices.quotations["chainlink"].feed == "0x" + "e1" * 20
+    assert network.price_sources["chainlink"].chain_id == 1
     assert list(network.chains) == [1, 10]
     assert network.chains[10].name == "optimism"
     assert network.chains[1].tokens[USDC] == Token("USDC", USDC, 6)
@@ -137,10 +151,10 @@ def test_a_value_of_another_type_is_named(path: Path, value: Any, wrong: Any) ->
         (("assets", "ETH", "collateral_factor"), "1.01", "at most 1"),
         (("assets", "ETH", "borrow_factor"), "NaN", "finite"),
         (("assets", "ETH", "borrow_factor"), "one", "decimal number"),
-        (("assets", "ETH", "feed", "address"), "0x" + "E1" * 20, "lower case"),
-        (("assets", "ETH", "feed", "address"), "0x" + "g1" * 20, "address"),
-        (("assets", "ETH", "feed", "address"), "0x" + "e1" * 19, "address"),
-        (("assets", "ETH", "feed", "chain_id"), 5, "not among the chains"),
+        (("chains", 0, "vault"), "0x" + "A1" * 20, "lower case"),
+        (("chains", 0, "vault"), "0x" + "g1" * 20, "address"),
+        (("chains", 0, "vault"), "0x" + "a1" * 19, "address"),
+        (("price_sources", "chainlink", "chain_id"), 5, "not among the chains"),
         (("chains", 0, "vault"), "vault", "address"),
         (("chains", 1, "chain_id"), 1, "twice"),
         (("chains", 1, "name"), "", "non-empty"),

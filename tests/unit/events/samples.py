@@ -8,9 +8,10 @@ from typing import Any
 
 from shared.domain.escrows import EscrowRole, ReleasePolicy
 from shared.domain.margin import Severity, State
-from shared.domain.marks import MarkStatus
+from shared.domain.marks import MarkStatus, Method
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import PositionAction
+from shared.domain.quotes import Refusal
 from shared.events import topics
 from shared.events.base import UINT256_MAX, Event
 from shared.events.deliveries import DeliveryChanged, delivery_event_id
@@ -26,7 +27,7 @@ from shared.events.margin import (
 )
 from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.positions import Position, PositionsChanged, positions_id
-from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.prices import LastGood, Mark, PriceTick, SourceQuote, tick_id
 from shared.events.settlement import (
     EscrowApproved,
     EscrowCreated,
@@ -72,15 +73,36 @@ TICK = PriceTick(
             asset="ETH",
             status=MarkStatus.OK,
             price=Decimal("1833.20000000"),
-            source="chainlink:31337:0xe1",
-            round_id="18446744073709562776",
+            confidence=Decimal("0.9"),
+            collateral_price=Decimal("1832.3"),
+            debt_price=Decimal("1834.1"),
+            source="chainlink+pyth-hermes",
+            method=Method.WEIGHTED_MEDIAN,
             observed_at=AS_OF,
+            age_s=0,
             max_age_s=3900,
+            last_good=LastGood(
+                price=Decimal("1833.2"), confidence=Decimal("0.9"), observed_at=AS_OF, max_age_s=3900
+            ),
+            quotes=(
+                SourceQuote(
+                    source="chainlink",
+                    provider="chainlink",
+                    price=Decimal("1833.20000000"),
+                    confidence=Decimal(0),
+                    observed_at=AS_OF,
+                    read_at=AS_OF,
+                    reference="18446744073709562776",
+                ),
+                SourceQuote(
+                    source="pyth-hermes", provider="pyth", refusal=Refusal.UNREACHABLE, reason="HTTP 503"
+                ),
+            ),
         ),
         Mark(
             asset="USDC",
             status=MarkStatus.STALE,
-            source="chainlink:31337:0xc1",
+            source="chainlink",
             max_age_s=3900,
             reason="4000 s old",
         ),

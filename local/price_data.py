@@ -1,0 +1,108 @@
+"""The price sources and policies of network descriptions on development chains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CHAINLINK, HERMES, PYTH_CONTRACT, EXCHANGE = "chainlink", "pyth-hermes", "pyth-contract", "exchange"
+HEARTBEAT_S = 3_600
+SLACK_S = 300
+PYTH_MAX_AGE_S = 60
+
+# https://docs.pyth.network/price-feeds/price-feeds: Crypto.<asset>/USD
+PYTH_IDS = {
+    "ETH": "ff61491a931112ddf1bd8147cd1b641375f79f5825126d665480874634fd0ace",
+    "WBTC": "c9d8b075a5c69303365ae23633d4e085199bf5c520a3b90fed1322a0342ffc33",
+    "LINK": "8ac0c70fff57e9aefdf5edf44b51d62c2d433653cbb2cf5cc06bb115af04d221",
+    "USDC": "eaa020c61cc479712813461ce153894a96a6c00b21ed0cfc2798d1f9a9e9c94a",
+}
+
+
+def chainlink_source(
+    chain_id: int, multicall: str, *, agreeing_nodes: int = 1, timeout_s: str = "1.5"
+) -> dict[str, Any]:
+    """Chainlink's feeds on a chain."""
+    return {
+        "kind": "chainlink",
+        "provider": "chainlink",
+        "enabled": True,
+        "tie_breaker": False,
+        "timeout_s": timeout_s,
+        "sequencer": None,
+        "chain_id": chain_id,
+        "multicall": multicall,
+        "agreeing_nodes": agreeing_nodes,
+    }
+
+
+def pyth_contract_source(chain_id: int, multicall: str, contract: str, *, is_enabled: bool) -> dict[str, Any]:
+    """Pyth's contract on a chain."""
+    return chainlink_source(chain_id, multicall) | {
+        "kind": "pyth_contract",
+        "provider": "pyth",
+        "enabled": is_enabled,
+        "contract": contract,
+    }
+
+
+def hermes_source(
+    *, is_enabled: bool, transport: str = "stream", timeout_s: str = "1.5", silence_s: str = "5"
+) -> dict[str, Any]:
+    """Pyth's Hermes."""
+    return {
+        "kind": "hermes",
+        "provider": "pyth",
+        "enabled": is_enabled,
+        "tie_breaker": False,
+        "timeout_s": timeout_s,
+        "transport": transport,
+        "silence_s": silence_s,
+    }
+
+
+def exchange_source(base_url: str, *, is_enabled: bool) -> dict[str, Any]:
+    """An exchange as a tie breaker."""
+    return {
+        "kind": "exchange",
+        "provider": "coinbase",
+        "enabled": is_enabled,
+        "tie_breaker": True,
+        "timeout_s": "1.5",
+        "base_url": base_url,
+    }
+
+
+def quote(feed: str, *, max_age_s: int = HEARTBEAT_S, slack_s: int = SLACK_S) -> dict[str, Any]:
+    """An asset at a source."""
+    return {"feed": feed, "heartbeat_s": max_age_s, "slack_s": slack_s, "weight": 1}
+
+
+def price_policy(
+    quotes: Mapping[str, Mapping[str, Any]], *, providers: int = 1, quorum: int = 1, peg: str | None = None
+) -> dict[str, Any]:
+    """A policy over quotes by source; with one provider there is nobody to confirm a jump."""
+    return {
+        "quotes": {source: dict(described) for source, described in quotes.items()},
+        "peg": None if peg is None else {"price": peg, "limit_pct": "2"},
+        "quorum": quorum,
+        "outlier_limit_pct": "3",
+        "outlier_floor_pct": "0.5",
+        "outlier_mads": "5",
+        "max_confidence_pct": "3",
+        "max_jump_pct": "20" if providers > 1 else None,
+        "hold_s": 10,
+        "carry_s": 30,
+        "valuation": "mark",
+    }
+
+
+def single_feed_prices(chain_id: int, feeds: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``price_sources``, and ``prices`` by asset, of a network that has one Chainlink feed per asset."""
+    sources = {CHAINLINK: chainlink_source(chain_id, "0xca11bde05977b3631167028862be2a173976ca11")}
+    return sources, {asset: price_policy({CHAINLINK: quote(feed)}) for asset, feed in feeds.items()}
+
+
+def pyth_quotes(assets: Iterable[str], source: str) -> dict[str, dict[str, Any]]:
+    """Every asset's quote at a Pyth source."""
+    return {asset: {source: quote(PYTH_IDS[asset], max_age_s=PYTH_MAX_AGE_S, slack_s=0)} for asset in assets}
