@@ -27,6 +27,10 @@ from shared.providers.hermes_stream import HermesStream
 from shared.racing import LatencyWindow, Race, RetryBudget, first_reply
 
 REQUESTS, WINDOW_S, PENALTY_S = 10, 10.0, 60.0
+_FOR_FIRST_REQUESTS = REQUESTS // 2
+"""Second attempts leave this much of the rate limit to the ticks that follow."""
+_FOR_STREAMS = 2
+"""What is not spent on asking, so that a stream that was cut can come back at once."""
 _REFUSED = frozenset({401, 403})
 _THROTTLED = 429
 _NOT_FOUND = 404
@@ -102,7 +106,12 @@ class HermesSource:
                 previous = stream
                 url = f"{self._urls[0]}/v2/updates/price/stream?{_query(wanted)}"
                 stream = self._stream = HermesStream(
-                    url, self._headers, silence_s=self._silence_s, monotonic=self._monotonic, ids=wanted
+                    url,
+                    self._headers,
+                    silence_s=self._silence_s,
+                    monotonic=self._monotonic,
+                    ids=wanted,
+                    may_connect=self._limit.take,
                 )
                 stream.start()
                 if previous is not None:
@@ -112,7 +121,7 @@ class HermesSource:
     def _ask(self, wanted: Sequence[str]) -> dict[str, SourceAnswer]:
         if not wanted:
             return {}
-        if not self._limit.take():
+        if not self._limit.take(_FOR_STREAMS):
             raise HeldBackError("Hermes is not asked: its rate limit is used up")
         self._budget.earn()
         return self._race.run(
@@ -121,7 +130,9 @@ class HermesSource:
             together=1,
             patience_s=self.latency.patience_s(self._timeout_s, others=len(self._urls) > 1),
             limit_s=self._timeout_s,
-            may_add=lambda: self._limit.has_room() and self._budget.spend() and self._limit.take(),
+            may_add=lambda: (
+                self._limit.has_room(_FOR_FIRST_REQUESTS) and self._budget.spend() and self._limit.take()
+            ),
         )
 
     def _latest(self, url: str, wanted: Sequence[str]) -> dict[str, SourceAnswer]:
@@ -167,29 +178,29 @@ class RateLimit:
         self._closed_until = 0.0
         self._lock = threading.Lock()
 
-    def take(self) -> bool:
-        """Whether a request may be made now; it then counts."""
+    def take(self, spare: int = 0) -> bool:
+        """Whether a request, and as many as are spared, may be made now; it then counts."""
         with self._lock:
-            if not self._has_room():
+            if not self._has_room(spare):
                 return False
             self._made.append(self._monotonic())
             return True
 
-    def has_room(self) -> bool:
-        """Whether a request may be made now."""
+    def has_room(self, spare: int) -> bool:
+        """Whether so many requests and one more may be made now."""
         with self._lock:
-            return self._has_room()
+            return self._has_room(spare)
 
     def penalise(self, seconds: float) -> None:
         """Make none for a while."""
         with self._lock:
             self._closed_until = self._monotonic() + seconds
 
-    def _has_room(self) -> bool:
+    def _has_room(self, spare: int = 0) -> bool:
         now = self._monotonic()
         while self._made and now - self._made[0] >= WINDOW_S:
             self._made.popleft()
-        return now >= self._closed_until and len(self._made) < REQUESTS
+        return now >= self._closed_until and len(self._made) + spare < REQUESTS
 
 
 def _query(ids: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ class HermesStream:
         url: the stream with its query.
         silence_s: how long it may say nothing before it counts as failed.
         ids: what the query asks for.
+        may_connect: asked before each connection, which counts against Hermes's rate limit.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class HermesStream:
         silence_s: float,
         monotonic: Callable[[], float],
         ids: Sequence[str],
+        may_connect: Callable[[], bool],
     ) -> None:
         self._url = url
         self._headers = {**headers, "Accept": "text/event-stream"}
         self._silence_s = silence_s
         self._monotonic = monotonic
         self._ids = frozenset(ids)
+        self._may_connect = may_connect
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=silence_s, read=silence_s), retries=False
         )
@@ -85,6 +88,9 @@ class HermesStream:
     def _follow(self) -> None:
         in_a_row = 0
         while not self._ended.is_set():
+            if not self._may_connect():
+                self._ended.wait(_PAUSES_S[0])
+                continue
             failure = self._follow_once()
             if self._ended.is_set():
                 return

@@ -138,17 +138,19 @@ def test_the_rate_limit_is_kept_and_held_back_is_no_failure_of_hermes(
     connect: Callable[..., HermesSource], hermes: Hermes
 ) -> None:
     source = connect()
-    for _ in range(10):
+    # Two of the ten are left to streams.
+    for _ in range(8):
         source.read(FEEDS)
     with pytest.raises(HeldBackError):
         source.read(FEEDS)
-    assert hermes.state()["counts"] == {"requests": 10, "latest": 10}
+    assert hermes.state()["counts"] == {"requests": 8, "latest": 8}
 
 
 def test_a_429_is_answered_by_silence(connect: Callable[..., HermesSource], hermes: Hermes) -> None:
     impatient = connect()
-    for _ in range(10):
-        connect().read(FEEDS)
+    for other in (connect(), connect()):
+        for _ in range(5):
+            other.read(FEEDS)
     with pytest.raises(RetryableError, match="HTTP 429"):
         impatient.read(FEEDS)
     asked = hermes.state()["counts"]["requests"]
