@@ -32,8 +32,6 @@ _FEED_MAX_AGE_S = price_data.HEARTBEAT_S + price_data.SLACK_S
 _DEPLOY_GAS = 8_000_000
 _RECEIPTS_WITHIN_S = 60.0
 _ONE_ETHER = 10**18
-_PYTH_PRICE = "(int64,uint64,int32,uint256)"
-_PYTH_FEED = f"(bytes32,{_PYTH_PRICE},{_PYTH_PRICE})"
 
 
 class ChainError(FusionError):
@@ -86,9 +84,14 @@ class Deployment:
     ) -> dict[str, Any]:
         """The network description (NETWORK_FILE) of this deployment: Chainlink's feeds, and Pyth's prices
         over Hermes or on chain where they are asked for."""
-        providers = 2 if with_hermes or with_pyth_contract else 1
-        over_hermes = price_data.pyth_quotes(self.feeds, price_data.HERMES)
-        on_chain = price_data.pyth_quotes(self.feeds, price_data.PYTH_CONTRACT)
+        sources, prices = price_data.network_prices(
+            CHAIN_ID,
+            self.feeds,
+            multicall=self.multicall,
+            pyth=self.pyth,
+            with_hermes=with_hermes,
+            with_pyth_contract=with_pyth_contract,
+        )
         return {
             "margin_policy": {
                 "warning_pct": "50",
@@ -97,26 +100,12 @@ class Deployment:
                 "hysteresis_pct": "2",
             },
             "tick_max_age_s": 120,
-            "price_sources": {
-                price_data.CHAINLINK: price_data.chainlink_source(CHAIN_ID, self.multicall),
-                price_data.HERMES: price_data.hermes_source(is_enabled=with_hermes),
-                price_data.PYTH_CONTRACT: price_data.pyth_contract_source(
-                    CHAIN_ID, self.multicall, self.pyth, is_enabled=with_pyth_contract
-                ),
-            },
+            "price_sources": sources,
             "assets": {
                 asset.asset: {
                     "collateral_factor": "1",
                     "borrow_factor": "1",
-                    "prices": price_data.price_policy(
-                        {
-                            price_data.CHAINLINK: price_data.quote(self.feeds[asset.asset]),
-                            **over_hermes[asset.asset],
-                            **on_chain[asset.asset],
-                        },
-                        providers=providers,
-                        peg="1" if asset.asset == "USDC" else None,
-                    ),
+                    "prices": prices[asset.asset],
                 }
                 for asset in ASSETS
             },
@@ -314,20 +303,6 @@ class LocalChain:
         )
         self.mine([Transaction(deployment.owner, deployment.market_setter, move)])
         return time.time()
-
-    def set_pyth_prices(
-        self, deployment: Deployment, prices: Mapping[str, Decimal], *, published_s: int | None = None
-    ) -> None:
-        """Publish prices on Pyth's contract, dated now unless told otherwise."""
-        moment = int(time.time()) if published_s is None else published_s
-        updates = []
-        for asset, price in prices.items():
-            value = int(price.scaleb(FEED_DECIMALS))
-            quoted = (value, value // 10_000, -FEED_DECIMALS, moment)
-            feed = (bytes.fromhex(price_data.PYTH_IDS[asset]), quoted, quoted)
-            updates.append(encode([_PYTH_FEED, "uint64"], [feed, moment]))
-        data = calldata("updatePriceFeeds(bytes[])", updates)
-        self.mine([Transaction(deployment.owner, deployment.pyth, data)])
 
     def set_round(self, deployment: Deployment, asset: str, answer: int, updated_at: int) -> None:
         """Give a feed any round at all: stale, zero or negative ones too."""

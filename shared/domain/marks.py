@@ -1,8 +1,8 @@
 """One defensible mark of what several sources say. Pure: the same quotes give the same mark in any order.
 
-What a single source can do: where at least two providers count, one that lies moves the mark by no more than
-twice ``outlier_limit_pct`` from any honest quote, and with three of equal weight not beyond the honest ones.
-Where one counts, no further than ``max_jump_pct`` a tick, and the mark is called degraded.
+What a single source can do: where at least two providers count, one that lies leaves the mark within
+``outlier_limit_pct`` of an honest quote, and with three of equal weight within the honest ones. Where one
+counts, it moves the mark by no more than ``max_jump_pct`` a tick, and the mark is called degraded.
 """
 
 from __future__ import annotations
@@ -173,12 +173,12 @@ def _choose(judged: Sequence[Quote], policy: PricePolicy, before: Before) -> _Ch
     quotes = list(believed.values())
     if not quotes:
         return _Choice((), _ZERO, _ZERO, refused)
-    used, outliers = _without_outliers(quotes, policy)
+    price = weighted_median([(_price(quote), quote.weight) for quote in quotes])
+    used, outliers = _without_outliers(quotes, price, policy)
     if 2 * len(used) <= len(quotes):
         said = ", ".join(f"{quote.source} {quote.price}" for quote in sorted(quotes, key=_source))
         return _Choice((), _ZERO, _ZERO, refused, (Refusal.CONTRADICTED, f"no majority: {said}"))
     refused.update(outliers)
-    price = weighted_median([(_price(quote), quote.weight) for quote in used])
     stated = weighted_median([(quote.confidence or _ZERO, quote.weight) for quote in used])
     confidence = max(stated, *(abs(_EXACT.subtract(_price(quote), price)) for quote in used))
     contradiction = None
@@ -193,15 +193,15 @@ def _choose(judged: Sequence[Quote], policy: PricePolicy, before: Before) -> _Ch
 
 
 def _without_outliers(
-    quotes: Sequence[Quote], policy: PricePolicy
+    quotes: Sequence[Quote], middle: Decimal, policy: PricePolicy
 ) -> tuple[list[Quote], dict[str, tuple[Refusal, str]]]:
-    """The quotes near the weighted median, and why the others are not.
+    """The quotes near the weighted median, and why the others are not. The median itself stays that of all:
+    of what is left of them, a liar that has an honest quote refused would move it.
 
     Beyond ``outlier_limit_pct`` none counts; beyond ``outlier_floor_pct`` none counts that is more than
     ``outlier_mads`` scaled median absolute deviations off (Leys et al., 2013,
     https://doi.org/10.1016/j.jesp.2013.03.013).
     """
-    middle = weighted_median([(_price(quote), quote.weight) for quote in quotes])
     deviations = [abs(_price(quote) - middle) for quote in quotes]
     limit = policy.outlier_limit_pct * middle / 100
     if len(quotes) >= _ENOUGH_FOR_MAD:

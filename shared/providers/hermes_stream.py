@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import urllib3
 
@@ -117,7 +117,7 @@ class HermesStream:
                     self._ended.wait(_PAUSES_S[-1])
                 return f"the stream answered HTTP {response.status}"
             started = self._monotonic()
-            for line in _lines(response):
+            for line in response:
                 if _CLOSED_BY_RULE in line:
                     return None
                 if line.startswith(_DATA):
@@ -141,10 +141,3 @@ class HermesStream:
                     self._prices[identifier] = answer
         if prices:
             self._heard_at = self._monotonic()
-
-
-def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    rest = b""
-    for chunk in response.stream(65_536):
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole

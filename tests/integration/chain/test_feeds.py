@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from local import pyth as pyth_contract
 from local.chain import CHAIN_ID, Deployment, LocalChain, Transaction, calldata
 from local.emulators import EmulatorHosts
 from local.price_data import PYTH_IDS
@@ -73,7 +74,7 @@ def test_all_feeds_of_a_chain_are_read_in_one_request_and_their_decimals_once(
         provider="pyth",
         contract=deployment.pyth,
     )
-    chain.set_pyth_prices(deployment, {"ETH": Decimal(3001)}, published_s=1_700_000_000)
+    pyth_contract.publish_prices(chain, deployment, {"ETH": Decimal(3001)}, published_s=1_700_000_000)
     wanted = {
         "chainlink": {**deployment.feeds, "NONE": NOBODY, "TOKEN": deployment.tokens["LINK"]},
         "pyth-contract": {"ETH": PYTH_IDS["ETH"], "LINK": "0x" + PYTH_IDS["LINK"]},

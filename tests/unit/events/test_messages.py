@@ -246,7 +246,7 @@ def _tick(**mark: object) -> dict[str, Any]:
         ({"price": "-1"}, "price must be greater than zero"),
         ({"observed_at": None}, "observed_at must be given"),
         ({"status": "stale"}, "price must be absent"),
-        ({"status": "missing", "price": None}, "reason must be given"),
+        ({"status": "halted", "price": None}, "reason must be given"),
     ],
 )
 def test_a_price_is_there_exactly_when_it_may_be_used(changes: dict[str, object], said: str) -> None:

@@ -1,0 +1,36 @@
+"""Prices on Pyth's development contract, which takes them unsigned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+
+from eth_abi.abi import encode
+
+from local.chain import Deployment, LocalChain, Transaction, calldata
+from local.price_data import PYTH_IDS
+
+_EXPONENT = -8
+_CONFIDENCE_BPS = 1
+_PRICE = "(int64,uint64,int32,uint256)"
+_FEED = f"(bytes32,{_PRICE},{_PRICE})"
+
+
+def publish_prices(
+    chain: LocalChain,
+    deployment: Deployment,
+    prices: Mapping[str, Decimal],
+    *,
+    published_s: int | None = None,
+) -> None:
+    """Publish prices by asset, in USD, dated now unless told otherwise (Unix seconds)."""
+    moment = int(time.time()) if published_s is None else published_s
+    updates: list[bytes] = []
+    for asset, price in prices.items():
+        value = int(price.scaleb(-_EXPONENT))
+        quoted = (value, value * _CONFIDENCE_BPS // 10_000, _EXPONENT, moment)
+        feed = (bytes.fromhex(PYTH_IDS[asset]), quoted, quoted)
+        updates.append(encode([_FEED, "uint64"], [feed, moment]))
+    data = calldata("updatePriceFeeds(bytes[])", updates)
+    chain.mine([Transaction(deployment.owner, deployment.pyth, data)])
