@@ -84,14 +84,8 @@ class Deployment:
     ) -> dict[str, Any]:
         """The network description (NETWORK_FILE) of this deployment: Chainlink's feeds, and Pyth's prices
         over Hermes or on chain where they are asked for."""
-        sources, prices = price_data.network_prices(
-            CHAIN_ID,
-            self.feeds,
-            multicall=self.multicall,
-            pyth=self.pyth,
-            with_hermes=with_hermes,
-            with_pyth_contract=with_pyth_contract,
-        )
+        places = price_data.PricePlaces(CHAIN_ID, self.feeds, self.multicall, self.pyth)
+        sources, prices = places.described(with_hermes=with_hermes, with_pyth_contract=with_pyth_contract)
         return {
             "margin_policy": {
                 "warning_pct": "50",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 CHAINLINK, HERMES, PYTH_CONTRACT, EXCHANGE = "chainlink", "pyth-hermes", "pyth-contract", "exchange"
@@ -108,29 +109,34 @@ def pyth_quotes(assets: Iterable[str], source: str) -> dict[str, dict[str, Any]]
     return {asset: {source: quote(PYTH_IDS[asset], max_age_s=PYTH_MAX_AGE_S, slack_s=0)} for asset in assets}
 
 
-def network_prices(
-    chain_id: int,
-    feeds: Mapping[str, str],
-    *,
-    multicall: str,
-    pyth: str,
-    with_hermes: bool,
-    with_pyth_contract: bool,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``price_sources``, and ``prices`` by asset, of a development chain: Chainlink's feeds, and Pyth's prices
-    over Hermes or on chain where they are asked for."""
-    sources = {
-        CHAINLINK: chainlink_source(chain_id, multicall),
-        HERMES: hermes_source(is_enabled=with_hermes),
-        PYTH_CONTRACT: pyth_contract_source(chain_id, multicall, pyth, is_enabled=with_pyth_contract),
-    }
-    over_hermes, on_chain = pyth_quotes(feeds, HERMES), pyth_quotes(feeds, PYTH_CONTRACT)
-    prices = {
-        asset: price_policy(
-            {CHAINLINK: quote(feed), **over_hermes[asset], **on_chain[asset]},
-            providers=2 if with_hermes or with_pyth_contract else 1,
-            peg="1" if asset == "USDC" else None,
+@dataclass(frozen=True, slots=True)
+class PricePlaces:
+    """Where a development chain has its prices: Chainlink's feeds by asset, and Pyth's contract."""
+
+    chain_id: int
+    feeds: Mapping[str, str]
+    multicall: str
+    pyth: str
+
+    def described(
+        self, *, with_hermes: bool, with_pyth_contract: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """``price_sources``, and ``prices`` by asset: Chainlink's, and Pyth's where they are asked for."""
+        contract = pyth_contract_source(
+            self.chain_id, self.multicall, self.pyth, is_enabled=with_pyth_contract
         )
-        for asset, feed in feeds.items()
-    }
-    return sources, prices
+        sources = {
+            CHAINLINK: chainlink_source(self.chain_id, self.multicall),
+            HERMES: hermes_source(is_enabled=with_hermes),
+            PYTH_CONTRACT: contract,
+        }
+        over_hermes, on_chain = pyth_quotes(self.feeds, HERMES), pyth_quotes(self.feeds, PYTH_CONTRACT)
+        prices = {
+            asset: price_policy(
+                {CHAINLINK: quote(feed), **over_hermes[asset], **on_chain[asset]},
+                providers=2 if with_hermes or with_pyth_contract else 1,
+                peg="1" if asset == "USDC" else None,
+            )
+            for asset, feed in self.feeds.items()
+        }
+        return sources, prices
