@@ -83,7 +83,7 @@ def test_a_service_that_is_away_is_named_and_the_others_are_still_told(
 @pytest.mark.usefixtures("healthy")
 def test_a_mark_that_is_missing_is_named(call: Caller, store: firestore.Client) -> None:
     store_tick(store, price_tick(100, ETH=MarkStatus.STALE, USDC="1"))
-    assert _checks(call) == {"prices": "no usable mark of ETH: it is missing"}
+    assert _checks(call) == {"prices": "no usable mark of ETH: it is stale"}
 
 
 @pytest.mark.usefixtures("healthy")
