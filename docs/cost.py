@@ -14,10 +14,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from shared.domain.margin import State
-from shared.domain.marks import MarkStatus
+from shared.domain.marks import MarkStatus, Method
 from shared.domain.sharding import SLOTS
 from shared.events.margin import MarginSamples, Sample, Valuation
-from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.prices import LastGood, Mark, PriceTick, SourceQuote, tick_id
 
 
 class Operations(NamedTuple):
@@ -141,7 +141,20 @@ _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _tick_bytes() -> int:
-    """A tick of twenty assets on the wire."""
+    """A tick of twenty assets with two sources each, on the wire."""
+    price = Decimal("1234.56789012")
+    quotes = tuple(
+        SourceQuote(
+            source=source,
+            provider=source,
+            price=price,
+            confidence=Decimal("0.12345678"),
+            observed_at=_MOMENT,
+            read_at=_MOMENT,
+            reference="110680464442257320247",
+        )
+        for source in ("chainlink", "pyth-hermes")
+    )
     return len(
         PriceTick(
             event_id=tick_id(1),
@@ -152,11 +165,19 @@ def _tick_bytes() -> int:
                 Mark(
                     asset=f"ASSET{number}",
                     status=MarkStatus.OK,
-                    price=Decimal("1234.56789012"),
-                    source="chainlink:1:0x" + "ab" * 20,
-                    round_id="110680464442257320247",
+                    price=price,
+                    confidence=Decimal("0.12345678"),
+                    collateral_price=price,
+                    debt_price=price,
+                    source="chainlink+pyth-hermes",
+                    method=Method.WEIGHTED_MEDIAN,
                     observed_at=_MOMENT,
+                    age_s=1,
                     max_age_s=3_900,
+                    last_good=LastGood(
+                        price=price, confidence=Decimal("0.12345678"), observed_at=_MOMENT, max_age_s=3_900
+                    ),
+                    quotes=quotes,
                 )
                 for number in range(20)
             ),
