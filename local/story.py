@@ -8,18 +8,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum, auto
 
-from local.chain import (
-    ASSETS,
-    Deployment,
+from local.chain import ASSETS, Deployment, LocalChain, Transaction, feed_answer, repay
+from local.escrows import (
+    DvpTerms,
     EscrowTerms,
-    LocalChain,
     approve_escrow,
+    create_dvp,
     create_escrow,
+    dispute_escrow,
+    dvp_address,
     escrow_address,
-    feed_answer,
+    pay_dvp,
+    propose_arbiter,
+    refund_escrow,
     release_escrow,
-    repay,
+    resolve_escrow,
     withdraw_escrow,
 )
 from local.hermes_control import HermesControl
@@ -27,10 +32,14 @@ from local.price_data import HERMES
 from local.scenario import Breakage, SourceHealth, Step
 from local.seed import Client
 from shared.chain import abi
-from shared.chain.rpc import NodeError
+from shared.chain.rpc import NodeError, quantity
+from shared.domain.escrows import ReleasePolicy
 
 _ARBITER = "0x" + hashlib.sha256(b"arbiter").hexdigest()[:40]
+_SECOND_ARBITER = "0x" + hashlib.sha256(b"second arbiter").hexdigest()[:40]
 _ESCROW_BASE = 10**17
+_DVP_USDC_BASE = 300 * 10**6
+_DVP_WITHIN_S = 86_400
 _STALE_FOR_S = 7 * 86_400
 _BREATH = Decimal("0.0004")
 _LATEST_ROUND = abi.selector("latestRoundData()")
@@ -38,6 +47,20 @@ _HERMES_FAULTS = {
     SourceHealth.DOWN: {"failing_fraction": 1.0, "cut": 1.0},
     SourceHealth.UP: {"failing_fraction": 0.0, "cut": 0.0},
 }
+
+
+class Ending(Enum):
+    """How an escrow of the story ends."""
+
+    RELEASED = auto()
+    OPEN = auto()
+    RESOLVED = auto()
+    DELIVERED_VERSUS_PAYMENT = auto()
+    REFUNDED = auto()
+    ARBITER_REPLACED = auto()
+
+
+_ENDINGS = tuple(Ending)
 
 
 @dataclass
@@ -111,25 +134,70 @@ class Story:
         self.hermes.set_faults(_HERMES_FAULTS[health])
 
     def settle_escrows(self, count: int) -> None:
-        """Create escrows between clients; every second one is approved, released and withdrawn."""
-        self.chain.set_balances({_ARBITER: 10**18})
+        """Create escrows between clients; one after the other they end in every way that there is."""
+        self.chain.set_balances({_ARBITER: 10**18, _SECOND_ARBITER: 10**18})
         for _ in range(count):
-            payer, payee = self._draw.sample(self.clients, 2)
+            payer, payee = (client.account_id for client in self._draw.sample(self.clients, 2))
             self._created += 1
-            terms = EscrowTerms(
-                payer.account_id,
-                payee.account_id,
-                _ARBITER,
-                _ESCROW_BASE * self._created,
-                hashlib.sha256(f"{self.seed}:{self._created}".encode()).digest(),
-            )
-            address = escrow_address(self.chain, self.deployment, terms)
-            sequence = create_escrow(self.deployment, terms)
-            if self._created % 2:
-                sequence += approve_escrow(address, terms.payer)
-                sequence += release_escrow(address, terms.payee)
-                sequence += withdraw_escrow(address, terms.payee)
-            self.chain.mine_in_turn([sequence])
+            ending = _ENDINGS[(self._created - 1) % len(_ENDINGS)]
+            if ending is Ending.DELIVERED_VERSUS_PAYMENT:
+                self.chain.mine_in_turn([self._trade(payee, payer)])
+            else:
+                self.chain.mine_in_turn([self._escrow(payer, payee, ending)])
+
+    def _escrow(self, payer: str, payee: str, ending: Ending) -> list[Transaction]:
+        policy = ReleasePolicy.TWO_OF_THREE if ending is Ending.ARBITER_REPLACED else ReleasePolicy.PAYER
+        terms = EscrowTerms(payer, payee, _ARBITER, self._amount(), self._salt(), policy)
+        address = escrow_address(self.chain, self.deployment, terms)
+        rest: dict[Ending, list[Transaction]] = {
+            Ending.OPEN: [],
+            Ending.RELEASED: [
+                *approve_escrow(address, payer),
+                *release_escrow(address, payee),
+                *withdraw_escrow(address, payee),
+            ],
+            Ending.RESOLVED: [
+                *dispute_escrow(address, payee),
+                *resolve_escrow(address, _ARBITER, 6_500),
+                *withdraw_escrow(address, payer),
+                *withdraw_escrow(address, payee),
+            ],
+            Ending.REFUNDED: [*refund_escrow(address, payee), *withdraw_escrow(address, payer)],
+            Ending.ARBITER_REPLACED: [
+                *approve_escrow(address, payee),
+                *propose_arbiter(address, payer, _SECOND_ARBITER),
+                *propose_arbiter(address, payee, _SECOND_ARBITER),
+                *approve_escrow(address, _SECOND_ARBITER),
+                *approve_escrow(address, payer),
+                *release_escrow(address, payee),
+            ],
+        }
+        return create_escrow(self.deployment, terms) + rest[ending]
+
+    def _trade(self, seller: str, buyer: str) -> list[Transaction]:
+        head = self.chain.client.call("eth_getBlockByNumber", "latest", False)
+        terms = DvpTerms(
+            seller,
+            buyer,
+            self.deployment.tokens["USDC"],
+            _DVP_USDC_BASE * self._created,
+            self._amount(),
+            quantity(head["timestamp"]) + _DVP_WITHIN_S,
+            self._salt(),
+        )
+        address = dvp_address(self.chain, self.deployment, terms)
+        return [
+            *create_dvp(self.deployment, terms),
+            *pay_dvp(address, terms),
+            *withdraw_escrow(address, seller),
+            *withdraw_escrow(address, buyer),
+        ]
+
+    def _amount(self) -> int:
+        return _ESCROW_BASE * self._created
+
+    def _salt(self) -> bytes:
+        return hashlib.sha256(f"{self.seed}:{self._created}".encode()).digest()
 
     def repay_some(self, count: int) -> None:
         """Some clients that owe dollars pay two fifths back, each once."""

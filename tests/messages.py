@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole, ReleasePolicy
 from shared.domain.margin import Severity, State
 from shared.domain.marks import MarkStatus
@@ -31,10 +32,15 @@ from shared.events.positions import Position, PositionsChanged, positions_id
 from shared.events.prices import Mark, PriceTick, tick_id
 from shared.events.settlement import (
     AnyContractEvent,
+    DvpCreated,
+    DvpDeposited,
+    DvpSettled,
     EscrowApproved,
     EscrowCreated,
+    EscrowDisputed,
     EscrowRefunded,
     EscrowReleased,
+    EscrowResolved,
     EscrowWithdrawn,
     EventRetracted,
     PositionChanged,
@@ -67,6 +73,7 @@ def _place(number: int, block_time: datetime | None) -> dict[str, Any]:
         "block_time": block_time or now(),
         "transaction_hash": block_hash,
         "log_index": 0,
+        "revision": 0,
         "contract": "0x" + "aa" * 20,
     }
 
@@ -119,6 +126,7 @@ def escrow_created(escrow: str, *, payer: str = PAYER, amount_base: int = 10**18
         amount_base=amount_base,
         release_time=datetime(2030, 1, 1, tzinfo=UTC),
         refund_time=datetime(2031, 1, 1, tzinfo=UTC),
+        dispute_window_s=3_600,
         policy=ReleasePolicy.PAYER,
     )
 
@@ -143,8 +151,77 @@ def escrow_refunded(escrow: str, step: int = 3) -> EscrowRefunded:
 def escrow_withdrawn(escrow: str, step: int = 4) -> EscrowWithdrawn:
     """The payee has taken the amount out."""
     return EscrowWithdrawn(
-        **_place(step, None), escrow=escrow, step=step, recipient=PAYEE, amount_base=10**18
+        **_place(step, None),
+        escrow=escrow,
+        step=step,
+        role=EscrowRole.PAYEE,
+        beneficiary=PAYEE,
+        recipient=PAYEE,
+        amount_base=10**18,
     )
+
+
+def escrow_disputed(escrow: str, step: int = 2) -> EscrowDisputed:
+    """The payee asks the arbiter to split."""
+    return EscrowDisputed(
+        **_place(step, None),
+        escrow=escrow,
+        step=step,
+        role=EscrowRole.PAYEE,
+        deadline=datetime(2030, 2, 1, tzinfo=UTC),
+    )
+
+
+def escrow_resolved(escrow: str, step: int = 3, *, amount_base: int = 10**18) -> EscrowResolved:
+    """The arbiter gives the payee a quarter."""
+    payee_part = amount_base * 2_500 // 10_000
+    return EscrowResolved(
+        **_place(step, None),
+        escrow=escrow,
+        step=step,
+        payee_share_bps=2_500,
+        payee_amount_base=payee_part,
+        payer_amount_base=amount_base - payee_part,
+    )
+
+
+def dvp_created(escrow: str) -> DvpCreated:
+    """Step 1 of a delivery versus payment: 2 WBTC against 5 of a token that is not listed."""
+    return DvpCreated(
+        **_place(1, None),
+        escrow=escrow,
+        step=1,
+        seller=PAYER,
+        buyer=PAYEE,
+        delivery_asset="WBTC",
+        delivery_asset_address="0x" + "01" * 20,
+        delivery_decimals=8,
+        delivery_amount_base=2 * 10**8,
+        payment_asset=None,
+        payment_asset_address="0x" + "02" * 20,
+        payment_decimals=None,
+        payment_amount_base=5,
+        deadline=datetime(2030, 1, 1, tzinfo=UTC),
+    )
+
+
+def dvp_deposited(escrow: str, step: int, role: DvpRole) -> DvpDeposited:
+    """A party's leg of :func:`dvp_created`."""
+    sold = role is DvpRole.SELLER
+    return DvpDeposited(
+        **_place(step, None),
+        escrow=escrow,
+        step=step,
+        role=role,
+        depositor=PAYER if sold else PAYEE,
+        asset_address="0x" + ("01" if sold else "02") * 20,
+        amount_base=2 * 10**8 if sold else 5,
+    )
+
+
+def dvp_settled(escrow: str, step: int = 4) -> DvpSettled:
+    """Each leg is the other's."""
+    return DvpSettled(**_place(step, None), escrow=escrow, step=step)
 
 
 def positions_changed(

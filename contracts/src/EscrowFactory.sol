@@ -3,62 +3,35 @@ pragma solidity 0.8.37;
 
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 
+import {DvpEscrow} from "./DvpEscrow.sol";
 import {Escrow} from "./Escrow.sol";
+import {EscrowJournal} from "./EscrowJournal.sol";
 import {
-    ApprovalPolicy,
+    DvpTerms,
     EscrowTerms,
-    IEscrowFactory,
     ROLE_ARBITER,
-    ROLE_PAYEE
+    ROLE_BUYER,
+    ROLE_PAYEE,
+    ROLE_SELLER
 } from "./interfaces/IEscrowFactory.sol";
 import {AssetTransfer} from "./libraries/AssetTransfer.sol";
+import {TermsCodec} from "./libraries/TermsCodec.sol";
 
-/// @title Creates funded escrows and emits every event of theirs
-/// @notice An escrow's address follows from its payer and parameters, so it is known before it exists. One topic filter
-/// on this address sees the whole life of all escrows: every event carries the escrow and its step, without gaps.
-contract EscrowFactory is IEscrowFactory {
-    /// @notice What the payer asks for. Durations are seconds, the amount is base units of `asset`.
-    /// @dev The salt lets one payer create several escrows with otherwise equal parameters.
-    struct EscrowParameters {
-        address payee;
-        address arbiter;
-        address asset;
-        uint256 amount;
-        uint64 releaseDelayS;
-        uint64 refundWindowS;
-        ApprovalPolicy policy;
-        bytes32 salt;
-    }
-
-    event EscrowCreated(
-        address indexed escrow,
-        uint64 step,
-        address indexed payer,
-        address indexed payee,
-        address arbiter,
-        address asset,
-        uint256 amount,
-        uint64 releaseTime,
-        uint64 refundTime,
-        ApprovalPolicy policy
-    );
-    /// @param role 1 payer, 2 payee, 4 arbiter.
-    /// @param approvedRoles Bit mask of all roles that have approved so far.
-    event EscrowApproved(
-        address indexed escrow, uint64 step, uint8 role, address approver, uint8 approvedRoles
-    );
-    event EscrowReleased(address indexed escrow, uint64 step, address payee, uint256 amount);
-    event EscrowRefunded(address indexed escrow, uint64 step, address payer, uint256 amount);
-    event EscrowWithdrawn(
-        address indexed escrow, uint64 step, address beneficiary, address recipient, uint256 amount
-    );
-
-    error NotEscrow(address caller);
+/// @title Creates funded escrows and delivery-versus-payment escrows
+/// @notice An escrow's address follows from its terms and a salt, so it is known before it exists and commits to what was
+/// agreed. The salt lets the same parties agree twice on the same.
+contract EscrowFactory is EscrowJournal {
+    error PayerNotCaller(address payer, address caller);
     error PartyZero(uint8 role);
     error PartiesNotDistinct(address payer, address payee, address arbiter);
     error AmountZero();
     error ReleaseDelayOutOfRange(uint256 delayS, uint256 maximumS);
     error RefundWindowOutOfRange(uint256 windowS, uint256 minimumS, uint256 maximumS);
+    error DisputeWindowOutOfRange(uint256 windowS, uint256 minimumS, uint256 maximumS);
+    error CreatorNotParty(address creator);
+    error DvpPartiesNotDistinct(address party);
+    error AssetsNotDistinct(address asset);
+    error DeadlineOutOfRange(uint256 deadline, uint256 earliest, uint256 latest);
     error NativeValueMismatch(uint256 sent, uint256 expected);
     /// @notice The token delivered another amount than agreed: tokens that take a fee cannot be escrowed.
     error ReceivedAmountMismatch(uint256 received, uint256 expected);
@@ -67,113 +40,126 @@ contract EscrowFactory is IEscrowFactory {
     /// @notice Leaves the parties time to approve and release before the payer can take the funds back.
     uint64 public constant MIN_REFUND_WINDOW_S = 1 hours;
     uint64 public constant MAX_REFUND_WINDOW_S = 365 days;
+    /// @notice Leaves the arbiter time to split.
+    uint64 public constant MIN_DISPUTE_WINDOW_S = 1 hours;
+    uint64 public constant MAX_DISPUTE_WINDOW_S = 90 days;
+    uint64 public constant MAX_DVP_DURATION_S = 365 days;
 
     /// @notice The contract that every escrow is a minimal clone of.
     address public immutable implementation;
-
-    /// @notice Whether this factory created the address.
-    mapping(address escrow => bool created) public isEscrow;
-
-    modifier onlyEscrow() {
-        _requireEscrow();
-        _;
-    }
+    /// @notice The contract that every delivery-versus-payment escrow is a minimal clone of.
+    address public immutable dvpImplementation;
 
     constructor() {
         implementation = address(new Escrow());
+        dvpImplementation = address(new DvpEscrow());
     }
 
-    /// @notice Creates an escrow that the caller pays: with the native value sent, or from the caller's allowance.
+    /// @notice Creates an escrow that the caller, its payer, funds: with the native value sent, or from the caller's
+    /// allowance to this factory.
     /// @return escrow The address that `predictEscrow` gives.
-    function createEscrow(EscrowParameters calldata parameters) external payable returns (address escrow) {
-        _checkParameters(parameters);
-        uint256 expectedValue = parameters.asset == AssetTransfer.NATIVE ? parameters.amount : 0;
-        if (msg.value != expectedValue) revert NativeValueMismatch(msg.value, expectedValue);
-
-        escrow = Clones.cloneDeterministic(implementation, _escrowSalt(msg.sender, parameters));
+    function createEscrow(EscrowTerms calldata terms, bytes32 salt)
+        external
+        payable
+        returns (address escrow)
+    {
+        _checkTerms(terms);
+        escrow = Clones.cloneDeterministicWithImmutableArgs(implementation, TermsCodec.encode(terms), salt);
         // Until it is initialized below, the clone refuses everyone: a token that calls back finds nothing to use.
-        if (parameters.asset != AssetTransfer.NATIVE) {
-            uint256 received = AssetTransfer.pull(parameters.asset, msg.sender, escrow, parameters.amount);
-            if (received != parameters.amount) revert ReceivedAmountMismatch(received, parameters.amount);
-        }
+        _fund(escrow, terms.asset, terms.amount);
         isEscrow[escrow] = true;
-        EscrowTerms memory terms = _termsFrom(msg.sender, parameters);
-        Escrow(escrow).initialize{value: msg.value}(terms);
+        Escrow(escrow).initialize{value: msg.value}();
         _emitCreated(escrow, terms);
     }
 
-    /// @notice The address of the escrow that `payer` would create with these parameters.
-    function predictEscrow(address payer, EscrowParameters calldata parameters)
-        external
-        view
-        returns (address)
-    {
-        return Clones.predictDeterministicAddress(implementation, _escrowSalt(payer, parameters));
+    /// @notice Creates a delivery-versus-payment escrow and deposits the leg of the caller, who is seller or buyer: with
+    /// the native value sent, or from the caller's allowance to this factory.
+    /// @return escrow The address that `predictDvp` gives; the other leg is deposited there.
+    function createDvp(DvpTerms calldata terms, bytes32 salt) external payable returns (address escrow) {
+        uint8 role = _checkDvpTerms(terms);
+        (address asset, uint256 amount) = role == ROLE_SELLER
+            ? (terms.deliveryAsset, terms.deliveryAmount)
+            : (terms.paymentAsset, terms.paymentAmount);
+        escrow = Clones.cloneDeterministicWithImmutableArgs(dvpImplementation, TermsCodec.encode(terms), salt);
+        _fund(escrow, asset, amount);
+        isEscrow[escrow] = true;
+        DvpEscrow(escrow).initialize{value: msg.value}(role);
+        emit DvpCreated(
+            escrow,
+            1,
+            terms.seller,
+            terms.buyer,
+            terms.deliveryAsset,
+            terms.deliveryAmount,
+            terms.paymentAsset,
+            terms.paymentAmount,
+            terms.deadline
+        );
+        emit DvpDeposited(escrow, 2, role, msg.sender, asset, amount);
     }
 
-    /// @inheritdoc IEscrowFactory
-    function notifyApproved(uint64 step, uint8 role, address approver, uint8 approvedRoles)
-        external
-        onlyEscrow
-    {
-        emit EscrowApproved(msg.sender, step, role, approver, approvedRoles);
+    /// @notice The address of the escrow of these terms.
+    function predictEscrow(EscrowTerms calldata terms, bytes32 salt) external view returns (address) {
+        return
+            Clones.predictDeterministicAddressWithImmutableArgs(
+                implementation, TermsCodec.encode(terms), salt
+            );
     }
 
-    /// @inheritdoc IEscrowFactory
-    function notifyReleased(uint64 step, address payee, uint256 amount) external onlyEscrow {
-        emit EscrowReleased(msg.sender, step, payee, amount);
+    /// @notice The address of the delivery-versus-payment escrow of these terms.
+    function predictDvp(DvpTerms calldata terms, bytes32 salt) external view returns (address) {
+        return Clones.predictDeterministicAddressWithImmutableArgs(
+            dvpImplementation, TermsCodec.encode(terms), salt
+        );
     }
 
-    /// @inheritdoc IEscrowFactory
-    function notifyRefunded(uint64 step, address payer, uint256 amount) external onlyEscrow {
-        emit EscrowRefunded(msg.sender, step, payer, amount);
+    /// @dev Brings the caller's tokens to the clone; native value goes with its initialization.
+    function _fund(address escrow, address asset, uint256 amount) private {
+        uint256 expectedValue = asset == AssetTransfer.NATIVE ? amount : 0;
+        if (msg.value != expectedValue) revert NativeValueMismatch(msg.value, expectedValue);
+        if (asset == AssetTransfer.NATIVE) return;
+        uint256 received = AssetTransfer.pull(asset, msg.sender, escrow, amount);
+        if (received != amount) revert ReceivedAmountMismatch(received, amount);
     }
 
-    /// @inheritdoc IEscrowFactory
-    function notifyWithdrawn(uint64 step, address beneficiary, address recipient, uint256 amount)
-        external
-        onlyEscrow
-    {
-        emit EscrowWithdrawn(msg.sender, step, beneficiary, recipient, amount);
-    }
-
-    function _checkParameters(EscrowParameters calldata parameters) private view {
-        if (parameters.payee == address(0)) revert PartyZero(ROLE_PAYEE);
-        if (parameters.arbiter == address(0)) revert PartyZero(ROLE_ARBITER);
-        if (
-            parameters.payee == msg.sender || parameters.arbiter == msg.sender
-                || parameters.payee == parameters.arbiter
-        ) revert PartiesNotDistinct(msg.sender, parameters.payee, parameters.arbiter);
-        if (parameters.amount == 0) revert AmountZero();
-        if (parameters.releaseDelayS > MAX_RELEASE_DELAY_S) {
-            revert ReleaseDelayOutOfRange(parameters.releaseDelayS, MAX_RELEASE_DELAY_S);
+    function _checkTerms(EscrowTerms calldata terms) private view {
+        if (terms.payer != msg.sender) revert PayerNotCaller(terms.payer, msg.sender);
+        if (terms.payee == address(0)) revert PartyZero(ROLE_PAYEE);
+        if (terms.arbiter == address(0)) revert PartyZero(ROLE_ARBITER);
+        if (terms.payee == terms.payer || terms.arbiter == terms.payer || terms.payee == terms.arbiter) {
+            revert PartiesNotDistinct(terms.payer, terms.payee, terms.arbiter);
         }
-        if (parameters.refundWindowS < MIN_REFUND_WINDOW_S || parameters.refundWindowS > MAX_REFUND_WINDOW_S)
-        {
-            revert RefundWindowOutOfRange(parameters.refundWindowS, MIN_REFUND_WINDOW_S, MAX_REFUND_WINDOW_S);
+        if (terms.amount == 0) revert AmountZero();
+        if (terms.releaseDelayS > MAX_RELEASE_DELAY_S) {
+            revert ReleaseDelayOutOfRange(terms.releaseDelayS, MAX_RELEASE_DELAY_S);
+        }
+        if (terms.refundWindowS < MIN_REFUND_WINDOW_S || terms.refundWindowS > MAX_REFUND_WINDOW_S) {
+            revert RefundWindowOutOfRange(terms.refundWindowS, MIN_REFUND_WINDOW_S, MAX_REFUND_WINDOW_S);
+        }
+        if (terms.disputeWindowS < MIN_DISPUTE_WINDOW_S || terms.disputeWindowS > MAX_DISPUTE_WINDOW_S) {
+            revert DisputeWindowOutOfRange(terms.disputeWindowS, MIN_DISPUTE_WINDOW_S, MAX_DISPUTE_WINDOW_S);
         }
     }
 
-    function _termsFrom(address payer, EscrowParameters calldata parameters)
-        private
-        view
-        returns (EscrowTerms memory)
-    {
+    /// @return role The caller's.
+    function _checkDvpTerms(DvpTerms calldata terms) private view returns (uint8 role) {
+        if (terms.seller == address(0)) revert PartyZero(ROLE_SELLER);
+        if (terms.buyer == address(0)) revert PartyZero(ROLE_BUYER);
+        if (terms.seller == terms.buyer) revert DvpPartiesNotDistinct(terms.seller);
+        if (msg.sender == terms.seller) role = ROLE_SELLER;
+        else if (msg.sender == terms.buyer) role = ROLE_BUYER;
+        else revert CreatorNotParty(msg.sender);
+        if (terms.deliveryAmount == 0 || terms.paymentAmount == 0) revert AmountZero();
+        if (terms.deliveryAsset == terms.paymentAsset) revert AssetsNotDistinct(terms.deliveryAsset);
+        uint256 latest = block.timestamp + MAX_DVP_DURATION_S;
+        if (terms.deadline <= block.timestamp || terms.deadline > latest) {
+            revert DeadlineOutOfRange(terms.deadline, block.timestamp + 1, latest);
+        }
+    }
+
+    function _emitCreated(address escrow, EscrowTerms calldata terms) private {
         // forge-lint: disable-next-line(unsafe-typecast) Unix seconds fit
-        uint64 releaseTime = uint64(block.timestamp) + parameters.releaseDelayS;
-        return EscrowTerms({
-            payer: payer,
-            payee: parameters.payee,
-            arbiter: parameters.arbiter,
-            asset: parameters.asset,
-            amount: parameters.amount,
-            releaseTime: releaseTime,
-            refundTime: releaseTime + parameters.refundWindowS,
-            policy: parameters.policy
-        });
-    }
-
-    function _emitCreated(address escrow, EscrowTerms memory terms) private {
+        uint64 releaseTime = uint64(block.timestamp) + terms.releaseDelayS;
         emit EscrowCreated(
             escrow,
             1,
@@ -182,17 +168,10 @@ contract EscrowFactory is IEscrowFactory {
             terms.arbiter,
             terms.asset,
             terms.amount,
-            terms.releaseTime,
-            terms.refundTime,
+            releaseTime,
+            releaseTime + terms.refundWindowS,
+            terms.disputeWindowS,
             terms.policy
         );
-    }
-
-    function _escrowSalt(address payer, EscrowParameters calldata parameters) private pure returns (bytes32) {
-        return keccak256(abi.encode(payer, parameters));
-    }
-
-    function _requireEscrow() private view {
-        if (!isEscrow[msg.sender]) revert NotEscrow(msg.sender);
     }
 }

@@ -34,6 +34,8 @@ interface Vm {
     function label(address account, string calldata name) external;
     function prank(address sender) external;
     function recordLogs() external;
+    function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
+    function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256 gas);
     function startPrank(address sender) external;
     function stopPrank() external;
     function warp(uint256 timestamp) external;
@@ -46,8 +48,13 @@ abstract contract Test {
 
     /// @notice A labelled address that only its name determines.
     function actor(string memory name) internal returns (address account) {
-        account = vm.addr(uint256(keccak256(bytes(name))));
+        account = vm.addr(keyOf(name));
         vm.label(account, name);
+    }
+
+    /// @notice The private key of an actor, for what it signs.
+    function keyOf(string memory name) internal pure returns (uint256) {
+        return uint256(keccak256(bytes(name)));
     }
 
     /// @notice Maps a fuzzed value into [low, high].

@@ -1,32 +1,42 @@
 """Projects contract events onto accounts and escrows.
 
 Trigger: ``settlement.events.v1``.
-Reads: ``accounts``, ``escrows``.
-Writes: ``accounts``, ``escrows``.
-Publishes: ``positions.changed.v1``.
+Reads: ``accounts``, ``escrows``, ``dvp_escrows``.
+Writes: ``accounts``, ``escrows``, ``dvp_escrows``.
+Publishes: ``positions.changed.v1``; ``alerts.operations.v1`` for an event that contradicts an escrow.
 
 Events carry absolute balances, the contracts' own counters and the chain's revision, so duplicates and any
-order of arrival, retractions included, end in the same documents.
+order of arrival, retractions included, end in the same documents. A step whose escrow is not known yet waits
+in the document; one that contradicts the escrow changes nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from shared.domain import dvp as dvp_rules
 from shared.domain import escrows as escrow_rules
+from shared.domain.margin import Severity
 from shared.domain.positions import Account, Position, apply_position, before
+from shared.domain.steps import Contradiction, StepError, StepRecord, without
 from shared.errors import ConflictError, TerminalError
 from shared.events import positions as position_messages
 from shared.events import topics
+from shared.events.escrow_steps import dvp_step, escrow_step
+from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.settlement import (
     AnyContractEvent,
+    AnyDvpEvent,
     AnyEscrowEvent,
-    EscrowApproved,
-    EscrowCreated,
-    EscrowRefunded,
-    EscrowReleased,
+    DvpCreated,
+    DvpDeposited,
+    DvpRefunded,
+    DvpSettled,
+    DvpWithdrawn,
     EventRetracted,
     PositionChanged,
     SettlementEvent,
@@ -34,9 +44,12 @@ from shared.events.settlement import (
 from shared.messaging import publisher
 from shared.runtime.context import Context
 from shared.runtime.triggers import pubsub_function
-from shared.stores import accounts, database, escrows, outbox
+from shared.stores import accounts, database, dvp_escrows, escrows, outbox
 
 _ATTEMPTS = 5
+_DVP_EVENTS = (DvpCreated, DvpDeposited, DvpSettled, DvpRefunded, DvpWithdrawn)
+
+Step = TypeVar("Step")
 
 
 @pubsub_function(
@@ -51,8 +64,10 @@ def apply_settlement_event(event: AnyContractEvent | EventRetracted, context: Co
         try:
             if isinstance(reported, PositionChanged):
                 _apply_position(reported, retracted_at, context)
+            elif isinstance(reported, _DVP_EVENTS):
+                _apply_step(_DVP, reported, dvp_step(reported), retracted_at, context)
             else:
-                _apply_escrow_step(reported, retracted_at, context)
+                _apply_step(_ESCROW, reported, escrow_step(reported), retracted_at, context)
         except ConflictError:
             # Another event of the same account or escrow won the race: read what it wrote, decide again.
             if attempt + 1 == _ATTEMPTS:
@@ -110,45 +125,87 @@ def _changed(account: Account) -> position_messages.PositionsChanged:
     )
 
 
-def _apply_escrow_step(event: AnyEscrowEvent, retracted_at: int | None, context: Context) -> None:
+@dataclass(frozen=True)
+class _Projection(Generic[Step]):
+    """One kind of escrow: where its documents are, and the rules of its steps."""
+
+    path: Callable[[str], str]
+    encode: Callable[[int, str, Mapping[int, StepRecord[Step]]], dict[str, Any]]
+    decode_records: Callable[[Mapping[str, Any]], dict[int, StepRecord[Step]]]
+    fold_records: Callable[[Mapping[int, StepRecord[Step]]], tuple[object, Contradiction | None]]
+
+
+_ESCROW: _Projection[escrow_rules.EscrowStep] = _Projection(
+    escrows.path, escrows.encode, escrows.decode_records, escrow_rules.fold_records
+)
+_DVP: _Projection[dvp_rules.DvpStep] = _Projection(
+    dvp_escrows.path, dvp_escrows.encode, dvp_escrows.decode_records, dvp_rules.fold_records
+)
+
+
+def _apply_step(
+    projection: _Projection[Step],
+    event: AnyEscrowEvent | AnyDvpEvent,
+    step: Step,
+    retracted_at: int | None,
+    context: Context,
+) -> None:
     client = database.connect(context.settings)
-    identifier = escrows.escrow_id(event.chain_id, event.escrow)
-    path = escrows.path(identifier)
+    path = projection.path(escrows.escrow_id(event.chain_id, event.escrow))
     document = database.find(client, path)
-    records = {} if document is None else escrows.decode_records(document.fields)
-    known = records.get(event.step, escrow_rules.StepRecord())
-    try:
-        if retracted_at is not None:
-            record = known.taken_back(retracted_at)
-        else:
-            record = known.announced(_step(event), event.revision)
-        if record == known:
-            return
-        fields = escrows.encode(identifier, event.chain_id, event.escrow, {**records, event.step: record})
-    except escrow_rules.EscrowStepError as error:
-        raise TerminalError(f"escrow {identifier}, step {event.step}: {error}", field="step") from error
+    known = {} if document is None else projection.decode_records(document.fields)
+    records, reason = _after(projection, known, event, step, retracted_at)
+    if records == known and reason is None:
+        return
     commit = database.Commit(client, traceparent=context.traceparent)
-    commit.replace(path, fields, read_at=document.read_at if document else None)
+    if records != known:
+        fields = projection.encode(event.chain_id, event.escrow, records)
+        commit.replace(path, fields, read_at=document.read_at if document else None)
+    if reason is not None:
+        commit.announce(topics.OPERATIONS_ALERTS, _contradicted(event, reason))
     commit.apply()
+    outbox.publish(client, publisher.connect(context.settings), commit.announced)
 
 
-def _step(event: AnyEscrowEvent) -> escrow_rules.EscrowStep:
-    if isinstance(event, EscrowCreated):
-        return escrow_rules.Created(
-            payer=event.payer,
-            payee=event.payee,
-            arbiter=event.arbiter,
-            asset=event.asset,
-            decimals=event.decimals,
-            amount_base=event.amount_base,
-            release_time=event.release_time,
-            refund_time=event.refund_time,
-            policy=event.policy,
+def _after(
+    projection: _Projection[Step],
+    known: Mapping[int, StepRecord[Step]],
+    event: AnyEscrowEvent | AnyDvpEvent,
+    step: Step,
+    retracted_at: int | None,
+) -> tuple[dict[int, StepRecord[Step]], str | None]:
+    """The records after a message, without the step that contradicts the others, and why it does."""
+    record = known.get(event.step, StepRecord())
+    try:
+        record = (
+            record.announced(step, event.revision)
+            if retracted_at is None
+            else record.taken_back(retracted_at)
         )
-    if isinstance(event, EscrowApproved):
-        return escrow_rules.Approved(event.role)
-    if isinstance(event, EscrowReleased):
-        return escrow_rules.Released()
-    if isinstance(event, EscrowRefunded):
-        return escrow_rules.Refunded()
-    return escrow_rules.Withdrawn()
+    except StepError as error:
+        return dict(known), f"step {event.step}: {error}"
+    records = {**known, event.step: record}
+    _, contradiction = projection.fold_records(records)
+    if contradiction is None:
+        return records, None
+    return without(records, contradiction.number), contradiction.reason
+
+
+def _contradicted(event: AnyEscrowEvent | AnyDvpEvent, reason: str) -> OperationsAlert:
+    return OperationsAlert(
+        event_id=f"{OperationsAlertKind.EVENT_CONTRADICTED}:{event.event_id}",
+        kind=OperationsAlertKind.EVENT_CONTRADICTED,
+        subject=escrows.escrow_id(event.chain_id, event.escrow),
+        severity=Severity.CRITICAL,
+        message=(
+            f"Escrow {event.escrow} of chain {event.chain_id} keeps its state: {reason}. "
+            "Compare the contract with the escrow's document, and the nodes with each other."
+        ),
+        details={
+            "event_id": event.event_id,
+            "event": event.kind,
+            "step": str(event.step),
+            "transaction": event.transaction_hash,
+        },
+        as_of=event.block_time,
+    )

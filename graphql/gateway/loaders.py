@@ -20,7 +20,8 @@ from shared.domain.network import Network
 from shared.domain.positions import Account
 from shared.events.margin import MarginTransition
 from shared.runtime import clock
-from shared.stores import accounts, alerts, escrows, margin_states
+from shared.stores import accounts, alerts, dvp_escrows, escrows, margin_states
+from shared.stores.dvp_escrows import StoredDvpEscrow
 from shared.stores.escrows import StoredEscrow
 
 Key = TypeVar("Key")
@@ -43,6 +44,7 @@ class Loaders:
         self.requirements = _loader(self._requirements)
         self.alert = _loader(self._alerts)
         self.escrow = _loader(self._escrows)
+        self.dvp_escrow = _loader(self._dvp_escrows)
         self.escrows_of_party = _loader(self._escrows_of_parties)
 
     def prime_account(self, account: Account) -> None:
@@ -114,6 +116,13 @@ class Loaders:
             for escrow_id in escrow_ids
         ]
 
+    async def _dvp_escrows(self, escrow_ids: list[str]) -> list[StoredDvpEscrow | None]:
+        found = await self._stores.read(dvp_escrows.find_many, escrow_ids)
+        return [
+            stored if (stored := found.get(escrow_id)) and sees_escrow(self._key, stored) else None
+            for escrow_id in escrow_ids
+        ]
+
     async def _escrows_of_parties(self, keys: list[tuple[str, str | None, int]]) -> list[list[StoredEscrow]]:
         """The first escrows of each (party, after, limit).
 
@@ -129,7 +138,7 @@ class Loaders:
                 escrows.list_page, after=after, limit=ESCROWS_PER_BATCH, parties=parties
             )
             for party in parties:
-                of_party = [stored for stored in joint if party in stored_parties(stored)]
+                of_party = [stored for stored in joint if party in stored.escrow.parties]
                 if len(joint) == ESCROWS_PER_BATCH and len(of_party) < limit:
                     of_party = await self._stores.read(
                         escrows.list_page, after=after, limit=limit, parties=[party]
@@ -138,15 +147,9 @@ class Loaders:
         return [found[key] for key in keys]
 
 
-def stored_parties(stored: StoredEscrow) -> frozenset[str]:
-    """The addresses of an escrow's parties."""
-    terms = stored.escrow.terms
-    return frozenset((terms.payer, terms.payee, terms.arbiter))
-
-
-def sees_escrow(key: ApiKey, stored: StoredEscrow) -> bool:
+def sees_escrow(key: ApiKey, stored: StoredEscrow | StoredDvpEscrow) -> bool:
     """Whether a key may see an escrow: it may if it may see one of the parties."""
-    return any(key.sees(party) for party in stored_parties(stored))
+    return any(map(key.sees, stored.escrow.parties))
 
 
 def _loader(load: Callable[[list[Key]], Awaitable[list[Value]]]) -> DataLoader[Key, Value]:

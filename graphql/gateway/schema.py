@@ -16,6 +16,7 @@ from gateway.alerts.queries import AlertQueries
 from gateway.alerts.subscriptions import AlertSubscriptions
 from gateway.chains.queries import ChainQueries
 from gateway.deliveries.queries import DeliveryQueries
+from gateway.dvp.queries import DvpQueries
 from gateway.escrows.queries import EscrowQueries
 from gateway.history.queries import HistoryQueries
 from gateway.margin.subscriptions import MarginSubscriptions
@@ -31,6 +32,7 @@ class Query(
     AccountQueries,
     MarkQueries,
     EscrowQueries,
+    DvpQueries,
     AlertQueries,
     DeliveryQueries,
     HistoryQueries,

@@ -26,6 +26,7 @@ class OperationsAlertKind(StrEnum):
     LOGS_INCOMPLETE = "logs_incomplete"
     HISTORY_PRUNED = "history_pruned"
     CHAIN_BACKFILLED = "chain_backfilled"
+    EVENT_CONTRADICTED = "event_contradicted"
 
 
 class OperationsAlert(Event):

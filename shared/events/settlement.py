@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole, ReleasePolicy
 from shared.domain.positions import PositionAction
 from shared.events.base import (
@@ -19,6 +20,8 @@ from shared.events.base import (
     PositiveInt,
 )
 
+Decimals = Annotated[int, Field(ge=0, le=77)]
+
 
 class ContractEvent(Event):
     """Where on chain an event happened. ``event_id`` is ``chain_id:block_hash:log_index``.
@@ -28,7 +31,7 @@ class ContractEvent(Event):
     the higher revision is right.
     """
 
-    revision: NonNegativeInt = 0
+    revision: NonNegativeInt
     chain_id: PositiveInt
     block_number: NonNegativeInt
     block_hash: Hash32
@@ -48,7 +51,7 @@ class PositionChanged(ContractEvent):
     account_id: Address
     asset: AssetId
     asset_address: Address
-    decimals: Annotated[int, Field(ge=0, le=77)]
+    decimals: Decimals
     sequence: PositiveInt
     action: PositionAction
     amount_base: BaseUnits
@@ -64,18 +67,23 @@ class EscrowEvent(ContractEvent):
 
 
 class EscrowCreated(EscrowEvent):
-    """An escrow was created and funded."""
+    """An escrow was created and funded.
+
+    Anyone may escrow any token: ``asset`` and ``decimals`` are null where the network description does not
+    list the one at ``asset_address``.
+    """
 
     kind: Literal["escrow_created"] = "escrow_created"
     payer: Address
     payee: Address
     arbiter: Address
-    asset: AssetId
+    asset: AssetId | None
     asset_address: Address
-    decimals: Annotated[int, Field(ge=0, le=77)]
+    decimals: Decimals | None
     amount_base: BaseUnits
     release_time: Instant
     refund_time: Instant
+    dispute_window_s: PositiveInt
     policy: ReleasePolicy
 
 
@@ -85,6 +93,39 @@ class EscrowApproved(EscrowEvent):
     kind: Literal["escrow_approved"] = "escrow_approved"
     role: EscrowRole
     approver: Address
+
+
+class EscrowArbiterProposed(EscrowEvent):
+    """Payer or payee named whom they want as arbiter; no candidate takes an earlier proposal back."""
+
+    kind: Literal["escrow_arbiter_proposed"] = "escrow_arbiter_proposed"
+    role: EscrowRole
+    candidate: Address | None
+
+
+class EscrowArbiterChanged(EscrowEvent):
+    """Payer and payee agreed on another arbiter; approvals so far are void."""
+
+    kind: Literal["escrow_arbiter_changed"] = "escrow_arbiter_changed"
+    previous_arbiter: Address
+    arbiter: Address
+
+
+class EscrowDisputed(EscrowEvent):
+    """Payer or payee asked the arbiter to split; until the deadline the payer cannot take the amount back."""
+
+    kind: Literal["escrow_disputed"] = "escrow_disputed"
+    role: EscrowRole
+    deadline: Instant
+
+
+class EscrowResolved(EscrowEvent):
+    """The arbiter split the amount; the payee's part is rounded down, the payer has the rest."""
+
+    kind: Literal["escrow_resolved"] = "escrow_resolved"
+    payee_share_bps: Annotated[int, Field(ge=0, le=10_000)]
+    payee_amount_base: BaseUnits
+    payer_amount_base: BaseUnits
 
 
 class EscrowReleased(EscrowEvent):
@@ -104,15 +145,82 @@ class EscrowRefunded(EscrowEvent):
 
 
 class EscrowWithdrawn(EscrowEvent):
-    """The party that the amount belongs to has taken it out."""
+    """A party has taken out what it was owed."""
 
     kind: Literal["escrow_withdrawn"] = "escrow_withdrawn"
+    role: EscrowRole
+    beneficiary: Address
     recipient: Address
     amount_base: BaseUnits
 
 
-AnyEscrowEvent = EscrowCreated | EscrowApproved | EscrowReleased | EscrowRefunded | EscrowWithdrawn
-AnyContractEvent = PositionChanged | AnyEscrowEvent
+class DvpCreated(EscrowEvent):
+    """A delivery-versus-payment escrow was created; the deposit of its creator's leg follows.
+
+    A leg's asset and decimals are null where the network description does not list the token.
+    """
+
+    kind: Literal["dvp_created"] = "dvp_created"
+    seller: Address
+    buyer: Address
+    delivery_asset: AssetId | None
+    delivery_asset_address: Address
+    delivery_decimals: Decimals | None
+    delivery_amount_base: BaseUnits
+    payment_asset: AssetId | None
+    payment_asset_address: Address
+    payment_decimals: Decimals | None
+    payment_amount_base: BaseUnits
+    deadline: Instant
+
+
+class DvpDeposited(EscrowEvent):
+    """A party's leg has come."""
+
+    kind: Literal["dvp_deposited"] = "dvp_deposited"
+    role: DvpRole
+    depositor: Address
+    asset_address: Address
+    amount_base: BaseUnits
+
+
+class DvpSettled(EscrowEvent):
+    """Each leg belongs to the other party."""
+
+    kind: Literal["dvp_settled"] = "dvp_settled"
+
+
+class DvpRefunded(EscrowEvent):
+    """The leg that came belongs to its depositor again."""
+
+    kind: Literal["dvp_refunded"] = "dvp_refunded"
+    role: DvpRole
+
+
+class DvpWithdrawn(EscrowEvent):
+    """A party has taken out what it was owed."""
+
+    kind: Literal["dvp_withdrawn"] = "dvp_withdrawn"
+    role: DvpRole
+    beneficiary: Address
+    recipient: Address
+    asset_address: Address
+    amount_base: BaseUnits
+
+
+AnyEscrowEvent = (
+    EscrowCreated
+    | EscrowApproved
+    | EscrowArbiterProposed
+    | EscrowArbiterChanged
+    | EscrowDisputed
+    | EscrowResolved
+    | EscrowReleased
+    | EscrowRefunded
+    | EscrowWithdrawn
+)
+AnyDvpEvent = DvpCreated | DvpDeposited | DvpSettled | DvpRefunded | DvpWithdrawn
+AnyContractEvent = PositionChanged | AnyEscrowEvent | AnyDvpEvent
 
 
 class EventRetracted(Event):

@@ -5,37 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from google.cloud import firestore
 
-from shared.domain.escrows import (
-    Approved,
-    Created,
-    Escrow,
-    EscrowRole,
-    EscrowStatus,
-    EscrowStep,
-    Refunded,
-    Released,
-    ReleasePolicy,
-    StepRecord,
-    Withdrawn,
-    fold_records,
-)
-from shared.stores import database
+from shared.domain.escrows import Escrow, EscrowStatus, EscrowStep, fold_records
+from shared.domain.steps import StepRecord
+from shared.stores import database, steps
 
 COLLECTION = "escrows"
-
-_PLAIN_STEPS: Mapping[str, type[Released | Refunded | Withdrawn]] = {
-    "released": Released,
-    "refunded": Refunded,
-    "withdrawn": Withdrawn,
-}
+_KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in get_args(EscrowStep)}
 
 
 def escrow_id(chain_id: int, address: str) -> str:
-    """The id of an escrow across chains."""
+    """The id of an escrow, of either kind, across chains."""
     return f"{chain_id}:{address}"
 
 
@@ -44,81 +27,23 @@ def path(escrow: str) -> str:
     return f"{COLLECTION}/{escrow}"
 
 
-def encode_step(step: EscrowStep) -> dict[str, Any]:
-    """One step as it is stored."""
-    if isinstance(step, Created):
-        return {
-            "kind": "created",
-            "payer": step.payer,
-            "payee": step.payee,
-            "arbiter": step.arbiter,
-            "asset": step.asset,
-            "decimals": step.decimals,
-            "amount_base": str(step.amount_base),
-            "release_time": step.release_time,
-            "refund_time": step.refund_time,
-            "policy": step.policy.value,
-        }
-    if isinstance(step, Approved):
-        return {"kind": "approved", "role": step.role.value}
-    return {"kind": type(step).__name__.lower()}
-
-
-def decode_step(row: Mapping[str, Any]) -> EscrowStep:
-    """The step of a stored row."""
-    if row["kind"] == "created":
-        return Created(
-            payer=row["payer"],
-            payee=row["payee"],
-            arbiter=row["arbiter"],
-            asset=row["asset"],
-            decimals=row["decimals"],
-            amount_base=int(row["amount_base"]),
-            release_time=row["release_time"],
-            refund_time=row["refund_time"],
-            policy=ReleasePolicy(row["policy"]),
-        )
-    if row["kind"] == "approved":
-        return Approved(EscrowRole(row["role"]))
-    return _PLAIN_STEPS[row["kind"]]()
-
-
-def encode(identifier: str, chain_id: int, address: str, records: Mapping[int, StepRecord]) -> dict[str, Any]:
-    """The document's fields, the folded state beside the steps so that queries can use it.
-
-    Raises:
-        EscrowStepError: where a step contradicts the ones before it.
-    """
-    escrow = fold_records(records)
-    fields: dict[str, Any] = {
-        "escrow_id": identifier,
+def encode(chain_id: int, address: str, records: Mapping[int, StepRecord[EscrowStep]]) -> dict[str, Any]:
+    """The document's fields, the folded state beside the steps so that queries can use it."""
+    escrow, _ = fold_records(records)
+    return {
+        "escrow_id": escrow_id(chain_id, address),
         "chain_id": chain_id,
         "address": address,
-        "steps": {
-            str(number): {
-                "step": None if record.step is None else encode_step(record.step),
-                "revision": record.revision,
-                "retracted": record.retracted,
-            }
-            for number, record in sorted(records.items())
-        },
+        "steps": steps.encode_records(records),
         "status": escrow.status.value if escrow else None,
         "step": escrow.step if escrow else 0,
-        "parties": sorted({escrow.terms.payer, escrow.terms.payee, escrow.terms.arbiter}) if escrow else [],
+        "parties": sorted(escrow.parties) if escrow else [],
     }
-    return fields
 
 
-def decode_records(fields: Mapping[str, Any]) -> dict[int, StepRecord]:
+def decode_records(fields: Mapping[str, Any]) -> dict[int, StepRecord[EscrowStep]]:
     """What a document's fields know of each step."""
-    return {
-        int(number): StepRecord(
-            step=None if row["step"] is None else decode_step(row["step"]),
-            revision=row["revision"],
-            retracted=row["retracted"],
-        )
-        for number, row in fields["steps"].items()
-    }
+    return steps.decode_records(fields["steps"], _KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +58,7 @@ class StoredEscrow:
 
 
 def _decode(fields: Mapping[str, Any]) -> StoredEscrow | None:
-    escrow = fold_records(decode_records(fields))
+    escrow, _ = fold_records(decode_records(fields))
     if escrow is None:
         return None
     return StoredEscrow(
@@ -161,18 +86,9 @@ def list_page(
     ``parties`` restricts them to those in which one of these addresses is payer, payee or arbiter; None
     means all. An escrow whose creation has not been seen has no status and is not listed.
     """
-    found: list[StoredEscrow] = []
-    while len(found) < limit:
-        statement: Any = client.collection(COLLECTION).order_by("escrow_id").limit(limit)
-        if status is not None:
-            statement = statement.where(filter=firestore.FieldFilter("status", "==", status.value))
-        if after is not None:
-            statement = statement.start_after({"escrow_id": after})
-        documents = database.query_among(statement, "parties", parties, operator="array_contains_any")
-        documents.sort(key=lambda document: document.fields["escrow_id"])
-        decoded = [_decode(document.fields) for document in documents[:limit]]
-        found += [stored for stored in decoded if stored is not None]
-        if len(documents) < limit:
-            break
-        after = documents[limit - 1].fields["escrow_id"]
-    return found[:limit]
+
+    def ask(behind: str | None) -> list[database.Document]:
+        statement = steps.page_statement(client, COLLECTION, status=status, after=behind, limit=limit)
+        return database.query_among(statement, "parties", parties, operator="array_contains_any")
+
+    return steps.list_decoded(ask, _decode, after=after, limit=limit)

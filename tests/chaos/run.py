@@ -289,11 +289,23 @@ def _unarchived(session: Session, known: set[str]) -> str | None:
 
 
 def _escrows(session: Session) -> dict[str, str]:
-    nodes = session.gateway.pages("escrows", "address status withdrawn step approvals")
-    return {
-        node["address"]: f"{node['status']} {node['withdrawn']} {node['step']} {sorted(node['approvals'])}"
+    nodes = session.gateway.pages(
+        "escrows", "address status withdrawn step arbiter approvals resolution { payeeAmountBase }"
+    )
+    found = {
+        node["address"]: (
+            f"{node['status']} {node['withdrawn']} {node['step']} {node['arbiter']} "
+            f"{sorted(node['approvals'])} {node['resolution']}"
+        )
         for node in nodes
     }
+    # A trade's address depends on its deadline, and that on when the run was; its parties and amounts do not.
+    for node in session.gateway.pages(
+        "dvpEscrows", "seller buyer payment { amountBase } status step withdrawals"
+    ):
+        trade = f"{node['seller']} {node['buyer']} {node['payment']['amountBase']}"
+        found[trade] = f"{node['status']} {node['step']} {sorted(node['withdrawals'])}"
+    return found
 
 
 def _survival(session: Session, report: Callable[[str], None]) -> list[str]:

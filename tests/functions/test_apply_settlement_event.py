@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.cloud import firestore
 
+from shared.domain.dvp import DvpRole
+from shared.domain.escrows import EscrowRole
+from shared.domain.margin import Severity
 from shared.domain.positions import Account
 from shared.events import topics
-from shared.stores import accounts, escrows
+from shared.events.base import Event
+from shared.events.operations import OperationsAlertKind
+from shared.stores import accounts, database, dvp_escrows, escrows
 from tests.functions.conftest import Caller, Outage, Outbox, Tap
 from tests.messages import (
-    PAYEE,
+    dvp_created,
+    dvp_deposited,
+    dvp_settled,
     escrow_approved,
     escrow_created,
+    escrow_disputed,
     escrow_refunded,
     escrow_released,
+    escrow_resolved,
     escrow_withdrawn,
     new_address,
     position_changed,
@@ -132,7 +141,7 @@ def test_what_a_reorganisation_took_back_is_undone_whenever_one_hears_of_it(
         assert _account(store, account_id).positions["31337:ETH"].collateral_base == 10, order
         escrow = _escrow(store, address).escrow
         assert (escrow.step, escrow.approvals) == (1, frozenset()), order
-        refunded = escrow_refunded(address, step=2).model_copy(update={"revision": 1, "payer": PAYEE})
+        refunded = escrow_refunded(address, step=2).model_copy(update={"revision": 1})
         assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, refunded).acknowledged
         assert _escrow(store, address).escrow.status == "refunded", order
 
@@ -170,27 +179,119 @@ def test_it_is_delivered_again_while_firestore_fails(
     assert _account(store, account_id).version == 1
 
 
-@pytest.mark.parametrize("contradiction", ["another step of the same number", "a step that cannot follow"])
-def test_a_contradicting_escrow_step_is_kept_as_a_dead_letter(
-    call: Caller, store: firestore.Client, tap: Callable[[str], Tap], contradiction: str
+CONTRADICTIONS: Mapping[str, Callable[[str], Event]] = {
+    "another step of the same number": lambda address: escrow_created(address, amount_base=1),
+    "a step that cannot follow": lambda address: escrow_refunded(address, step=4),
+    "another amount": lambda address: escrow_withdrawn(address).model_copy(update={"amount_base": 1}),
+}
+
+
+@pytest.mark.parametrize("contradiction", CONTRADICTIONS)
+def test_a_contradicting_step_raises_an_alert_and_changes_nothing(
+    call: Caller, store: firestore.Client, tap: Callable[[str], Tap], outbox_left: Outbox, contradiction: str
 ) -> None:
     address = new_address()
     for step in (escrow_created(address), escrow_approved(address), escrow_released(address)):
         call.push(FUNCTION, topics.SETTLEMENT_EVENTS, step)
-    wrong = (
-        escrow_created(address, amount_base=1)
-        if contradiction == "another step of the same number"
-        else escrow_refunded(address, step=4)
-    )
-    dead = tap(topics.dead_letter_topic(topics.SETTLEMENT_EVENTS))
+    before = database.find(store, escrows.path(escrows.escrow_id(31337, address)))
+    wrong = CONTRADICTIONS[contradiction](address)
+    alerts, dead = tap(topics.OPERATIONS_ALERTS), tap(topics.dead_letter_topic(topics.SETTLEMENT_EVENTS))
 
-    assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, wrong).acknowledged
+    for _ in range(2):
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, wrong).acknowledged
 
-    assert dead.pull() == [wrong.encode()]
-    assert _escrow(store, address).escrow.status == "released"
+    after = database.find(store, escrows.path(escrows.escrow_id(31337, address)))
+    assert before is not None
+    assert after is not None
+    assert {**after.fields, "updated_at": None} == {**before.fields, "updated_at": None}
+    said = alerts.events()
+    # Said again under the same id, which tells nobody twice.
+    assert {alert.event_id for alert in said} == {f"event_contradicted:{wrong.event_id}"}
+    assert said[0].kind is OperationsAlertKind.EVENT_CONTRADICTED
+    assert said[0].subject == escrows.escrow_id(31337, address)
+    assert said[0].severity is Severity.CRITICAL
+    assert dead.pull() == []
+    assert outbox_left.ids() == []
     behind = escrow_withdrawn(address)
     assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, behind).acknowledged
     assert _escrow(store, address).escrow.withdrawn
+
+
+def test_a_contradicting_step_that_came_early_is_found_when_its_turn_comes(
+    call: Caller, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    alerts = tap(topics.OPERATIONS_ALERTS)
+    documents = []
+    for order in itertools.permutations(range(4)):
+        address = new_address()
+        steps = (
+            escrow_created(address),
+            escrow_approved(address),
+            escrow_released(address),
+            escrow_refunded(address, step=4),
+        )
+        for index in order:
+            assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, steps[index]).acknowledged
+        document = database.find(store, escrows.path(escrows.escrow_id(31337, address)))
+        assert document is not None
+        documents.append({**document.fields, "updated_at": None, "escrow_id": None, "address": None})
+    assert documents == [documents[0]] * 24
+    assert (documents[0]["status"], documents[0]["step"], sorted(documents[0]["steps"])) == (
+        "released",
+        3,
+        ["1", "2", "3"],
+    )
+    assert len(alerts.events()) == 24
+
+
+def test_a_dispute_is_split_and_a_trade_is_settled_in_any_order(
+    call: Caller, store: firestore.Client
+) -> None:
+    largest = 2**256 - 1
+    for order in itertools.permutations(range(3)):
+        address, trade = new_address(), new_address()
+        steps = (
+            escrow_created(address, amount_base=largest),
+            escrow_disputed(address),
+            escrow_resolved(address, amount_base=largest),
+        )
+        legs = (
+            dvp_created(trade),
+            dvp_deposited(trade, 2, DvpRole.SELLER),
+            dvp_deposited(trade, 3, DvpRole.BUYER),
+        )
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, dvp_settled(trade)).acknowledged
+        for index in order:
+            assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, steps[index]).acknowledged
+            assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, legs[index]).acknowledged
+        escrow = _escrow(store, address).escrow
+        assert escrow.status == "resolved", order
+        assert escrow.owed_base(EscrowRole.PAYEE) == largest * 2_500 // 10_000
+        assert escrow.owed_base(EscrowRole.PAYER) + escrow.owed_base(EscrowRole.PAYEE) == largest
+        identifier = escrows.escrow_id(31337, trade)
+        assert dvp_escrows.find_many(store, [identifier])[identifier].escrow.status == "settled", order
+
+
+def test_an_alert_that_a_crash_left_behind_is_swept(
+    call: Caller,
+    store: firestore.Client,
+    without: Outage,
+    tap: Callable[[str], Tap],
+    outbox_left: Outbox,
+) -> None:
+    address = new_address()
+    call.push(FUNCTION, topics.SETTLEMENT_EVENTS, escrow_created(address))
+    alerts = tap(topics.OPERATIONS_ALERTS)
+    wrong = escrow_created(address, amount_base=1)
+    with without("pubsub"):
+        call.push(FUNCTION, topics.SETTLEMENT_EVENTS, wrong)
+    assert alerts.pull() == []
+
+    outbox_left.age()
+    assert call.request("relay_outbox").status == 200
+
+    assert [alert.event_id for alert in alerts.events()] == [f"event_contradicted:{wrong.event_id}"]
+    assert outbox_left.ids() == []
 
 
 def test_a_crash_between_commit_and_publish_is_made_good_by_the_sweep(

@@ -10,17 +10,13 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
-from local.chain import (
+from local.chain import borrow, calldata, deposit, repay, withdraw
+from local.escrows import (
     EscrowTerms,
     approve_escrow,
-    borrow,
-    calldata,
     create_escrow,
-    deposit,
     escrow_address,
     release_escrow,
-    repay,
-    withdraw,
     withdraw_escrow,
 )
 from shared.chain import blocks

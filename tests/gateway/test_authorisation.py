@@ -59,6 +59,16 @@ def accesses(number: int) -> list[Access]:
             Scope.ESCROWS_READ,
         ),
         _of(
+            "Query.dvpEscrow",
+            f'{{ dvpEscrow(chainId: 31337, address: "{escrow}") {{ seller }} }}',
+            Scope.ESCROWS_READ,
+        ),
+        _of(
+            "Query.dvpEscrows",
+            f'{{ dvpEscrows(party: "{account}") {{ edges {{ node {{ seller }} }} }} }}',
+            Scope.ESCROWS_READ,
+        ),
+        _of(
             "Query.alerts",
             f'{{ alerts(accountId: "{account}") {{ edges {{ node {{ id }} }} }} }}',
             Scope.ALERTS_READ,
@@ -154,6 +164,7 @@ def filled(world: World, server: Server) -> Server:
         world.put_accounts(world.account(number))
         world.put_alerts(world.transition(number, 1))
         world.put_escrow(500 + number, payer=number, payee=100 + number, arbiter=200 + number)
+        world.put_dvp(500 + number, seller=number, buyer=100 + number)
         world.put_delivery(number)
     world.announce_tick(world.tick(1))
     eventually(lambda: server.query("{ marks { sequence } }", key=world.key())["marks"])

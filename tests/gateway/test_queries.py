@@ -226,6 +226,47 @@ def test_escrows_by_party_and_status(server: Server, world: World) -> None:
     }
 
 
+def test_a_split_escrow_says_who_gets_what(server: Server, world: World) -> None:
+    world.put_escrow(21, payer=1, split=True)
+    query = """query($address: Address!) { escrow(chainId: 31337, address: $address) {
+      status approved withdrawn withdrawals arbiterProposals { role candidate } dispute { openedBy deadline }
+      refundTime resolution { payeeShareBps payeeAmountBase payerAmountBase } } }"""
+    node = server.query(query, {"address": address(21)}, key=world.key())["escrow"]
+    assert node.pop("refundTime") == node["dispute"].pop("deadline"), "the dispute holds the refund back"
+    assert node == {
+        "status": "RESOLVED",
+        "approved": False,
+        "withdrawn": False,
+        "withdrawals": [],
+        "arbiterProposals": [{"role": "PAYER", "candidate": address(104)}],
+        "dispute": {"openedBy": "PAYEE"},
+        "resolution": {"payeeShareBps": 3333, "payeeAmountBase": "499950", "payerAmountBase": "1000050"},
+    }
+
+
+def test_deliveries_versus_payment_by_party_and_status(server: Server, world: World) -> None:
+    world.put_dvp(31, seller=1)
+    world.put_dvp(32, seller=2, buyer=1)
+    world.put_dvp(33, seller=2)
+    query = """query($party: Address, $status: DvpStatus) { dvpEscrows(party: $party, status: $status) {
+      edges { node { address
+        delivery { asset amountBase deposited } payment { asset amount deposited } } } } }"""
+    key = world.key()
+
+    def found(**variables: str) -> list[dict[str, object]]:
+        return [edge["node"] for edge in server.query(query, variables, key=key)["dvpEscrows"]["edges"]]
+
+    assert [node["address"] for node in found()] == [address(31), address(32), address(33)]
+    assert [node["address"] for node in found(party=address(1))] == [address(31), address(32)]
+    assert [node["address"] for node in found(party=address(1), status="OPEN")] == [address(31), address(32)]
+    assert found(party=address(1), status="SETTLED") == []
+    assert found()[0] == {
+        "address": address(31),
+        "delivery": {"asset": "ETH", "amountBase": str(2**256 - 1), "deposited": True},
+        "payment": {"asset": None, "amount": None, "deposited": False},
+    }
+
+
 def test_deliveries(server: Server, world: World) -> None:
     for number in (1, 2):
         world.put_delivery(number)

@@ -51,6 +51,7 @@ def test_sample_operation_runs(path: Path, server: Server, world: World) -> None
     world.put_accounts(world.account(1))
     world.put_alerts(world.transition(1, 1))
     world.put_escrow(7, payer=1)
+    world.put_dvp(7, seller=1)
     if path.stem == "margin_history":
         world.project.provision_warehouse()
     world.announce_tick(world.tick(1))

@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
+from shared.domain.dvp import DvpStatus
 from shared.domain.escrows import EscrowStatus
 from shared.domain.margin import State
 from shared.manifest import Index, load_manifest
@@ -43,6 +44,7 @@ SAMPLES: dict[Any, Any] = {
     Iterable[int]: (1, 2),
     State: State.WARNING,
     EscrowStatus: EscrowStatus.CREATED,
+    DvpStatus: DvpStatus.OPEN,
     tuple[datetime, str]: (datetime(2025, 1, 1, tzinfo=UTC), "a"),
 }
 INDEXES = load_manifest(ROOT / "functions.yaml").indexes

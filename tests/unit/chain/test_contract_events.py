@@ -13,15 +13,25 @@ from typing import Any
 import pytest
 
 from shared.chain.contract_events import announced_topics, decode_log
+from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole, ReleasePolicy
 from shared.domain.network import NATIVE_ASSET, Chain, Token
 from shared.domain.positions import PositionAction
 from shared.errors import TerminalError
 from shared.events.settlement import (
+    DvpCreated,
+    DvpDeposited,
+    DvpRefunded,
+    DvpSettled,
+    DvpWithdrawn,
     EscrowApproved,
+    EscrowArbiterChanged,
+    EscrowArbiterProposed,
     EscrowCreated,
+    EscrowDisputed,
     EscrowRefunded,
     EscrowReleased,
+    EscrowResolved,
     EscrowWithdrawn,
     PositionChanged,
 )
@@ -84,7 +94,7 @@ def _position(asset: str = USDC, kind: int = 2) -> dict[str, Any]:
 
 def test_the_announced_topics_are_the_documented_ones() -> None:
     documented = {topic for name, topic in TOPICS.items() if name != "AnswerUpdated"}
-    assert len(documented) == 6
+    assert len(documented) == 15
     assert announced_topics() == sorted(documented)
 
 
@@ -128,7 +138,9 @@ def test_the_native_asset_has_the_zero_address() -> None:
 )
 def test_an_escrow_created(number: int, policy: ReleasePolicy) -> None:
     log = _log(
-        "EscrowCreated", [ESCROW, ALICE, BOB], [1, CAROL, NATIVE_ASSET, 5, BLOCK_TIME, BLOCK_TIME, number]
+        "EscrowCreated",
+        [ESCROW, ALICE, BOB],
+        [1, CAROL, NATIVE_ASSET, 2**256 - 1, BLOCK_TIME, BLOCK_TIME, 60, number],
     )
     event = decode_log(CHAIN, log, BLOCK_TIME)
     assert isinstance(event, EscrowCreated)
@@ -144,9 +156,10 @@ def test_an_escrow_created(number: int, policy: ReleasePolicy) -> None:
         "asset": "ETH",
         "asset_address": NATIVE_ASSET,
         "decimals": 18,
-        "amount_base": "5",
+        "amount_base": str(2**256 - 1),
         "release_time": PLACE["block_time"],
         "refund_time": PLACE["block_time"],
+        "dispute_window_s": 60,
         "policy": policy,
     }
 
@@ -163,13 +176,67 @@ def test_an_escrow_approved(number: int, role: EscrowRole) -> None:
 def test_an_escrow_decided_and_withdrawn() -> None:
     released = decode_log(CHAIN, _log("EscrowReleased", [ESCROW], [3, BOB, 5]), BLOCK_TIME)
     refunded = decode_log(CHAIN, _log("EscrowRefunded", [ESCROW], [3, ALICE, 5]), BLOCK_TIME)
-    withdrawn = decode_log(CHAIN, _log("EscrowWithdrawn", [ESCROW], [4, BOB, CAROL, 5]), BLOCK_TIME)
+    withdrawn = decode_log(CHAIN, _log("EscrowWithdrawn", [ESCROW], [4, 2, BOB, CAROL, 5]), BLOCK_TIME)
     assert isinstance(released, EscrowReleased)
     assert isinstance(refunded, EscrowRefunded)
     assert isinstance(withdrawn, EscrowWithdrawn)
     assert (released.payee, released.amount_base) == (BOB, 5)
     assert (refunded.payer, refunded.amount_base) == (ALICE, 5)
-    assert (withdrawn.recipient, withdrawn.amount_base, withdrawn.step) == (CAROL, 5, 4)
+    assert (withdrawn.role, withdrawn.beneficiary, withdrawn.recipient) == (EscrowRole.PAYEE, BOB, CAROL)
+    assert (withdrawn.amount_base, withdrawn.step) == (5, 4)
+
+
+def test_an_escrow_in_a_token_that_is_not_listed_does_not_stop_the_relay() -> None:
+    stranger = "0x" + "99" * 20
+    log = _log("EscrowCreated", [ESCROW, ALICE, BOB], [1, CAROL, stranger, 5, BLOCK_TIME, BLOCK_TIME, 60, 0])
+    event = decode_log(CHAIN, log, BLOCK_TIME)
+    assert isinstance(event, EscrowCreated)
+    assert (event.asset, event.asset_address, event.decimals) == (None, stranger, None)
+
+
+def test_an_arbiter_proposed_and_changed() -> None:
+    proposed = decode_log(CHAIN, _log("EscrowArbiterProposed", [ESCROW], [2, 1, CAROL]), BLOCK_TIME)
+    taken_back = decode_log(CHAIN, _log("EscrowArbiterProposed", [ESCROW], [3, 2, NATIVE_ASSET]), BLOCK_TIME)
+    changed = decode_log(CHAIN, _log("EscrowArbiterChanged", [ESCROW], [4, ALICE, CAROL]), BLOCK_TIME)
+    assert isinstance(proposed, EscrowArbiterProposed)
+    assert isinstance(taken_back, EscrowArbiterProposed)
+    assert isinstance(changed, EscrowArbiterChanged)
+    assert (proposed.role, proposed.candidate) == (EscrowRole.PAYER, CAROL)
+    assert (taken_back.role, taken_back.candidate) == (EscrowRole.PAYEE, None)
+    assert (changed.previous_arbiter, changed.arbiter) == (ALICE, CAROL)
+
+
+def test_an_escrow_disputed_and_resolved() -> None:
+    disputed = decode_log(CHAIN, _log("EscrowDisputed", [ESCROW], [2, 2, BLOCK_TIME]), BLOCK_TIME)
+    resolved = decode_log(CHAIN, _log("EscrowResolved", [ESCROW], [3, 2_500, 1, 3]), BLOCK_TIME)
+    assert isinstance(disputed, EscrowDisputed)
+    assert isinstance(resolved, EscrowResolved)
+    assert (disputed.role, disputed.deadline) == (EscrowRole.PAYEE, PLACE["block_time"])
+    assert (resolved.payee_share_bps, resolved.payee_amount_base, resolved.payer_amount_base) == (2_500, 1, 3)
+
+
+def test_a_delivery_versus_payment() -> None:
+    created = decode_log(
+        CHAIN,
+        _log("DvpCreated", [ESCROW, ALICE, BOB], [1, USDC, 2**256 - 1, NATIVE_ASSET, 7, BLOCK_TIME]),
+        BLOCK_TIME,
+    )
+    deposited = decode_log(CHAIN, _log("DvpDeposited", [ESCROW], [2, 2, BOB, NATIVE_ASSET, 7]), BLOCK_TIME)
+    settled = decode_log(CHAIN, _log("DvpSettled", [ESCROW], [4]), BLOCK_TIME)
+    refunded = decode_log(CHAIN, _log("DvpRefunded", [ESCROW], [3, 2]), BLOCK_TIME)
+    withdrawn = decode_log(CHAIN, _log("DvpWithdrawn", [ESCROW], [5, 1, ALICE, CAROL, USDC, 9]), BLOCK_TIME)
+    assert isinstance(created, DvpCreated)
+    assert isinstance(deposited, DvpDeposited)
+    assert isinstance(settled, DvpSettled)
+    assert isinstance(refunded, DvpRefunded)
+    assert isinstance(withdrawn, DvpWithdrawn)
+    assert (created.delivery_asset, created.delivery_decimals) == ("USDC", 6)
+    assert (created.delivery_amount_base, created.payment_amount_base) == (2**256 - 1, 7)
+    assert (created.payment_asset, created.deadline) == ("ETH", PLACE["block_time"])
+    assert (deposited.role, deposited.depositor, deposited.amount_base) == (DvpRole.BUYER, BOB, 7)
+    assert (refunded.role, withdrawn.role) == (DvpRole.BUYER, DvpRole.SELLER)
+    assert (withdrawn.recipient, withdrawn.asset_address, withdrawn.amount_base) == (CAROL, USDC, 9)
+    assert [e.escrow for e in (created, deposited, settled, refunded, withdrawn)] == [ESCROW] * 5
 
 
 @pytest.mark.parametrize(
@@ -184,6 +251,8 @@ def test_an_escrow_decided_and_withdrawn() -> None:
         (_log("PositionChanged", ["0x01" + "00" * 11 + "aa" * 20, USDC], [1, 1, 1, 1, 1]), "not an address"),
         (_log("PositionChanged", [ALICE, USDC], [0, 1, 1, 1, 1]), "sequence"),
         (_log("EscrowApproved", [ESCROW], [2, 3, ALICE, 5]), "role: 3 is none of"),
+        (_log("DvpRefunded", [ESCROW], [3, 3]), "depositedRoles: 3 is none of"),
+        (_log("EscrowResolved", [ESCROW], [3, 10_001, 1, 3]), "payee_share_bps"),
     ],
 )
 def test_a_log_that_is_none_of_ours_is_refused(log: dict[str, Any], said: str) -> None:

@@ -1,152 +1,240 @@
-"""An escrow is a fold over its numbered steps, in whatever order they arrive; contradictions are refused."""
+"""An escrow is a fold over its numbered steps, in whatever order they arrive; contradictions are named."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.escrows import (
     Approved,
-    Created,
+    ArbiterChanged,
+    ArbiterProposed,
+    Disputed,
     Escrow,
     EscrowRole,
     EscrowStatus,
     EscrowStep,
-    EscrowStepError,
     Refunded,
     Released,
     ReleasePolicy,
-    StepRecord,
+    Resolved,
     Withdrawn,
-    fold_records,
+)
+from shared.domain.steps import StepRecord, without
+from shared.stores import dvp_escrows, escrows
+from tests.unit.domain.escrow_lives import (
+    AMOUNT_BASE,
+    ARBITER,
+    FOLDS,
+    MOMENT,
+    PAYEE,
+    PAYER,
+    STRANGER,
+    SUCCESSOR,
+    fold_escrow,
+    lives,
+    numbered,
+    split,
+    terms,
 )
 
-MOMENT = datetime(2025, 3, 1, tzinfo=UTC)
-TERMS = Created("0xaa", "0xbb", "0xcc", "ETH", 18, 10**18, MOMENT, MOMENT, ReleasePolicy.PAYER_AND_ARBITER)
-PAYER, PAYEE, ARBITER = (Approved(role) for role in EscrowRole)
+TERMS = terms()
+BY_PAYER = Approved(EscrowRole.PAYER, PAYER)
+BY_ARBITER = Approved(EscrowRole.ARBITER, ARBITER)
+DISPUTED = Disputed(EscrowRole.PAYEE, MOMENT + timedelta(days=9))
+RELEASED, REFUNDED = Released(PAYEE, AMOUNT_BASE), Refunded(PAYER, AMOUNT_BASE)
+TAKEN = Withdrawn(EscrowRole.PAYEE, PAYEE, AMOUNT_BASE)
 
-LIVES: dict[str, tuple[EscrowStep, ...]] = {
-    "created": (TERMS,),
-    "approved": (TERMS, PAYER, ARBITER),
-    "released": (TERMS, PAYER, ARBITER, Released()),
-    "released and withdrawn": (TERMS, ARBITER, PAYER, Released(), Withdrawn()),
-    "refunded": (TERMS, Refunded()),
-    "refunded and withdrawn": (TERMS, PAYER, Refunded(), Withdrawn()),
-}
-every_life = pytest.mark.parametrize("life", LIVES.values(), ids=list(LIVES))
+KINDS = ("escrow", "dvp")
+ENCODERS: dict[str, Any] = {"escrow": escrows.encode, "dvp": dvp_escrows.encode}
+DECODERS: dict[str, Any] = {"escrow": escrows.decode_records, "dvp": dvp_escrows.decode_records}
 
 
-def fold_steps(steps: Mapping[int, EscrowStep]) -> Escrow | None:
-    """The escrow after these steps, on a chain that takes nothing back."""
-    return fold_records({number: StepRecord(step, revision=0) for number, step in steps.items()})
+@st.composite
+def arrivals(draw: st.DrawFn, kind: str) -> tuple[list[Any], list[tuple[int, Any]]]:
+    """A life, and its steps as they arrive: in any order, some of them several times."""
+    life = draw(lives(kind))
+    once = list(enumerate(life, start=1))
+    repeated = draw(st.lists(st.sampled_from(once), max_size=8))
+    return life, draw(st.permutations(once + repeated))
 
 
-def _numbered(life: Sequence[EscrowStep]) -> dict[int, EscrowStep]:
-    return dict(enumerate(life, start=1))
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)  # what is tested is no time, and the machine may be busy
+@given(data=st.data())
+def test_every_permutation_and_repetition_ends_in_the_same_document(kind: str, data: st.DataObject) -> None:
+    life, arriving = data.draw(arrivals(kind))
+    records: dict[int, StepRecord[Any]] = {}
+    counted = 0
+    for number, step in arriving:
+        records[number] = records.get(number, StepRecord()).announced(step, 0)
+        state, contradiction = FOLDS[kind](records)
+        assert contradiction is None
+        assert (state.step if state else 0) >= counted, "a step that has been counted is never taken back"
+        counted = state.step if state else 0
+    expected = ENCODERS[kind](1, PAYER, numbered(life))
+    document = ENCODERS[kind](1, PAYER, records)
+    assert repr(document) == repr(expected), "not even the order of its fields differs"
+    assert DECODERS[kind](document) == numbered(life)
+    assert document["step"] == len(life)
 
 
-def _arrive(
-    arrivals: Sequence[tuple[int, EscrowStep]],
-) -> tuple[Mapping[int, EscrowStep], list[Escrow | None]]:
-    """The document after each arrival, as the projection keeps it, and what it adds up to each time."""
-    document: dict[int, EscrowStep] = {}
-    seen: list[Escrow | None] = []
-    for number, step in arrivals:
-        document.setdefault(number, step)
-        seen.append(fold_steps(document))
-    return document, seen
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)  # what is tested is no time, and the machine may be busy
+@given(data=st.data())
+def test_a_gap_stops_the_fold_before_it(kind: str, data: st.DataObject) -> None:
+    life = data.draw(lives(kind))
+    missing = data.draw(st.integers(1, len(life)))
+    records = numbered(life)
+    del records[missing]
+    assert FOLDS[kind](records) == FOLDS[kind](numbered(life[: missing - 1]))
 
 
-@every_life
-def test_every_order_of_arrival_ends_the_same(life: tuple[EscrowStep, ...]) -> None:
-    expected = fold_steps(_numbered(life))
-    for order in itertools.permutations(_numbered(life).items()):
-        document, seen = _arrive(order)
-        assert seen[-1] == expected
-        assert document == _numbered(life)
-        steps = [escrow.step if escrow else 0 for escrow in seen]
-        assert steps == sorted(steps), "a step that has been counted is never taken back"
-
-
-repeated = st.sampled_from(sorted(LIVES)).flatmap(
-    lambda name: st.tuples(st.just(name), st.permutations(list(_numbered(LIVES[name]).items()) * 2))
-)
-
-
-@given(repeated)
-def test_every_repetition_ends_the_same(drawn: tuple[str, list[tuple[int, EscrowStep]]]) -> None:
-    name, arrivals = drawn
-    _, seen = _arrive(arrivals)
-    assert seen[-1] == fold_steps(_numbered(LIVES[name]))
-
-
-@every_life
-def test_a_gap_stops_the_fold_before_it(life: tuple[EscrowStep, ...]) -> None:
-    for missing in range(1, len(life) + 1):
-        steps = _numbered(life)
-        del steps[missing]
-        assert fold_steps(steps) == fold_steps(_numbered(life[: missing - 1]))
+@given(life=lives("escrow"))
+def test_what_is_held_is_owed_to_somebody_or_undecided(life: list[EscrowStep]) -> None:
+    escrow, _ = fold_escrow(life)
+    assert escrow is not None
+    taken = sum(step.amount_base for step in life if isinstance(step, Withdrawn))
+    owed = sum(map(escrow.owed_base, EscrowRole))
+    decided = escrow.status not in (EscrowStatus.CREATED, EscrowStatus.DISPUTED)
+    assert owed + taken == (AMOUNT_BASE if decided else 0)
+    assert escrow.withdrawn == (decided and owed == 0)
 
 
 @pytest.mark.parametrize(
     ("life", "escrow"),
     [
-        ("created", Escrow(TERMS, frozenset(), EscrowStatus.CREATED, withdrawn=False, step=1)),
+        ((TERMS,), Escrow(TERMS, EscrowStatus.CREATED, 1, ARBITER)),
         (
-            "approved",
+            (TERMS, BY_ARBITER, BY_PAYER, RELEASED, TAKEN),
             Escrow(
                 TERMS,
-                frozenset({EscrowRole.PAYER, EscrowRole.ARBITER}),
-                EscrowStatus.CREATED,
-                withdrawn=False,
-                step=3,
-            ),
-        ),
-        (
-            "released and withdrawn",
-            Escrow(
-                TERMS,
-                frozenset({EscrowRole.PAYER, EscrowRole.ARBITER}),
                 EscrowStatus.RELEASED,
-                withdrawn=True,
-                step=5,
+                5,
+                ARBITER,
+                approvals=frozenset({EscrowRole.PAYER, EscrowRole.ARBITER}),
+                withdrawals=frozenset({EscrowRole.PAYEE}),
             ),
         ),
         (
-            "refunded and withdrawn",
-            Escrow(TERMS, frozenset({EscrowRole.PAYER}), EscrowStatus.REFUNDED, withdrawn=True, step=4),
+            (TERMS, BY_PAYER, DISPUTED, REFUNDED),
+            Escrow(
+                TERMS,
+                EscrowStatus.REFUNDED,
+                4,
+                ARBITER,
+                approvals=frozenset({EscrowRole.PAYER}),
+                dispute=DISPUTED,
+            ),
+        ),
+        (
+            (TERMS, DISPUTED, split(2_500)),
+            Escrow(TERMS, EscrowStatus.RESOLVED, 3, ARBITER, dispute=DISPUTED, resolution=split(2_500)),
+        ),
+        (
+            (
+                TERMS,
+                BY_PAYER,
+                ArbiterProposed(EscrowRole.PAYER, SUCCESSOR),
+                ArbiterProposed(EscrowRole.PAYEE, SUCCESSOR),
+                ArbiterChanged(ARBITER, SUCCESSOR),
+            ),
+            Escrow(TERMS, EscrowStatus.CREATED, 5, SUCCESSOR),
         ),
     ],
 )
-def test_what_a_life_adds_up_to(life: str, escrow: Escrow) -> None:
-    assert fold_steps(_numbered(LIVES[life])) == escrow
+def test_what_a_life_adds_up_to(life: tuple[EscrowStep, ...], escrow: Escrow) -> None:
+    assert fold_escrow(life) == (escrow, None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "roles", "approved"),
+    [
+        (ReleasePolicy.PAYER, "payer", True),
+        (ReleasePolicy.PAYER_AND_ARBITER, "payer", False),
+        (ReleasePolicy.PAYER_AND_ARBITER, "arbiter", False),
+        (ReleasePolicy.PAYER_AND_ARBITER, "payer arbiter", True),
+        (ReleasePolicy.TWO_OF_THREE, "payee", False),
+        (ReleasePolicy.TWO_OF_THREE, "payee arbiter", True),
+        (ReleasePolicy.TWO_OF_THREE, "payer payee arbiter", True),
+    ],
+)
+def test_approvals_are_a_set_of_roles(policy: ReleasePolicy, roles: str, approved: bool) -> None:
+    holders = {"payer": PAYER, "payee": PAYEE, "arbiter": ARBITER}
+    steps = [Approved(EscrowRole(role), holders[role]) for role in roles.split()]
+    escrow, _ = fold_escrow([terms(policy), *steps])
+    assert escrow is not None
+    assert escrow.approved == approved
+
+
+def test_a_dispute_holds_the_refund_back_and_never_brings_it_forward() -> None:
+    late, _ = fold_escrow([TERMS, DISPUTED])
+    early, _ = fold_escrow([TERMS, Disputed(EscrowRole.PAYER, MOMENT)])
+    assert late is not None
+    assert early is not None
+    assert late.refund_time == DISPUTED.deadline
+    assert early.refund_time == TERMS.refund_time
 
 
 def test_nothing_is_known_before_the_first_step() -> None:
-    assert fold_steps({}) is None
-    assert fold_steps({2: PAYER}) is None
+    assert fold_escrow([]) == (None, None)
+    records = numbered([TERMS, BY_PAYER])
+    del records[1]
+    assert FOLDS["escrow"](records) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("life", "said"),
     [
-        ((PAYER,), "step 1 must create"),
-        ((Withdrawn(),), "step 1 must create"),
+        ((BY_PAYER,), "step 1 must create"),
         ((TERMS, TERMS), "step 2 creates an escrow that exists"),
-        ((TERMS, PAYER, PAYER), "step 3 repeats the approval of the payer"),
-        ((TERMS, Withdrawn()), "step 2 withdraws before"),
-        ((TERMS, Released(), Refunded()), "step 3 is Refunded, but the escrow is released"),
-        ((TERMS, Refunded(), Released()), "step 3 is Released, but the escrow is refunded"),
-        ((TERMS, Released(), Released()), "step 3 is Released"),
-        ((TERMS, Refunded(), PAYER), "step 3 is Approved, but the escrow is refunded"),
-        ((TERMS, Released(), Withdrawn(), Withdrawn()), "step 4 withdraws what has been withdrawn"),
+        ((TERMS, BY_PAYER, BY_PAYER), "step 3 repeats the approval of the payer"),
+        ((TERMS, Approved(EscrowRole.PAYEE, PAYEE)), "step 2 approves as payee, which payer_and_arbiter"),
+        ((TERMS, Approved(EscrowRole.PAYER, STRANGER)), f"step 2 names {STRANGER}, but the payer is {PAYER}"),
+        ((TERMS, TAKEN), "but the payee is owed 0"),
+        ((TERMS, RELEASED), "step 2 releases what payer_and_arbiter has not approved"),
+        ((TERMS, BY_PAYER, BY_ARBITER, Released(STRANGER, AMOUNT_BASE)), f"names {STRANGER}"),
+        ((TERMS, BY_PAYER, BY_ARBITER, Released(PAYEE, 1)), "step 4 moves 1, but the escrow holds"),
+        ((TERMS, BY_PAYER, BY_ARBITER, RELEASED, REFUNDED), "step 5 is Refunded, but the escrow is released"),
+        ((TERMS, REFUNDED, RELEASED), "step 3 is Released, but the escrow is refunded"),
+        ((TERMS, REFUNDED, BY_PAYER), "step 3 is Approved, but the escrow is refunded"),
+        ((TERMS, REFUNDED, TAKEN), "but the payee is owed 0"),
+        ((TERMS, BY_PAYER, BY_ARBITER, RELEASED, TAKEN, TAKEN), "but the payee is owed 0"),
+        ((TERMS, split(5_000)), "step 2 splits what is not disputed"),
+        ((TERMS, DISPUTED, DISPUTED), "step 3 disputes what is disputed"),
+        ((TERMS, BY_PAYER, BY_ARBITER, DISPUTED), "step 4 disputes what is disputed or approved"),
+        ((TERMS, DISPUTED, Resolved(5_000, 1, 1)), "step 3 splits"),
+        ((TERMS, Disputed(EscrowRole.ARBITER, MOMENT)), "step 2 is of the arbiter"),
+        ((TERMS, ArbiterProposed(EscrowRole.ARBITER, SUCCESSOR)), "step 2 is of the arbiter"),
+        ((TERMS, ArbiterChanged(ARBITER, SUCCESSOR)), "which both sides did not propose"),
+        (
+            (
+                TERMS,
+                ArbiterProposed(EscrowRole.PAYER, SUCCESSOR),
+                ArbiterProposed(EscrowRole.PAYEE, SUCCESSOR),
+                ArbiterProposed(EscrowRole.PAYER, None),
+                ArbiterChanged(ARBITER, SUCCESSOR),
+            ),
+            "which both sides did not propose",
+        ),
     ],
 )
-def test_a_contradiction_is_refused(life: tuple[EscrowStep, ...], said: str) -> None:
-    with pytest.raises(EscrowStepError, match=said):
-        fold_steps(_numbered(life))
+def test_a_contradiction_is_named_and_the_state_before_it_stands(
+    life: tuple[EscrowStep, ...], said: str
+) -> None:
+    escrow, contradiction = fold_escrow(life)
+    assert contradiction is not None
+    assert contradiction.number == len(life)
+    assert said in contradiction.reason
+    assert escrow == fold_escrow(life[:-1])[0]
+
+
+def test_what_contradicts_is_left_out_and_its_retraction_kept() -> None:
+    records = numbered([TERMS, TERMS])
+    assert without(records, 2) == numbered([TERMS])
+    records[2] = records[2].taken_back(3)
+    assert without(records, 2)[2] == StepRecord(retracted=3)

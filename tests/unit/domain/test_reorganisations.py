@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.escrows import (
-    Approved,
-    Created,
-    EscrowRole,
-    EscrowStep,
-    EscrowStepError,
-    Refunded,
-    Released,
-    ReleasePolicy,
-    StepRecord,
-    Withdrawn,
-    fold_records,
-)
+from shared.domain.escrows import EscrowStep, Refunded, Released
 from shared.domain.positions import Account, Position, PositionAction, apply_position, before
+from shared.domain.steps import StepError, StepRecord
+from tests.unit.domain.escrow_lives import FOLDS, NEXT_STEPS, numbered
 
 ACCOUNT = "0x" + "a1" * 20
 MOMENT = datetime(2025, 3, 1, tzinfo=UTC)
-TERMS = Created("0xaa", "0xbb", "0xcc", "ETH", 18, 10**18, MOMENT, MOMENT, ReleasePolicy.PAYER_AND_ARBITER)
-LIVES: tuple[tuple[EscrowStep, ...], ...] = (
-    (TERMS, Approved(EscrowRole.PAYER), Approved(EscrowRole.ARBITER), Released(), Withdrawn()),
-    (TERMS, Approved(EscrowRole.ARBITER), Approved(EscrowRole.PAYER), Released()),
-    (TERMS, Refunded(), Withdrawn()),
-    (TERMS, Approved(EscrowRole.PAYER), Refunded()),
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +33,7 @@ class Message:
     """An announcement of number ``number``, or (``retracted_at``) its retraction."""
 
     number: int
-    body: Report | EscrowStep
+    body: Any
     revision: int
     retracted_at: int | None = None
 
@@ -123,7 +107,7 @@ def test_positions_end_as_the_chain_does(
 
 
 @st.composite
-def escrow_messages(draw: st.DrawFn) -> tuple[list[Message], list[EscrowStep]]:
+def step_messages(draw: st.DrawFn, kind: str) -> tuple[list[Message], list[Any]]:
     """All that is announced of one escrow over a few reorganisations, and its steps at the end."""
     chain: list[Message] = []
     announced: list[Message] = []
@@ -131,44 +115,45 @@ def escrow_messages(draw: st.DrawFn) -> tuple[list[Message], list[EscrowStep]]:
         kept = draw(st.integers(0, len(chain)))
         announced += [replace(message, retracted_at=revision) for message in reversed(chain[kept:])]
         chain = chain[:kept]
-        fitting = [life for life in LIVES if [m.body for m in chain] == list(life[: len(chain)])]
-        life = draw(st.sampled_from(fitting))
-        for step in life[len(chain) : draw(st.integers(len(chain), len(life)))]:
-            message = Message(len(chain) + 1, step, revision)
+        for _ in range(draw(st.integers(0, 5))):
+            following = NEXT_STEPS[kind]([message.body for message in chain])
+            if not following:
+                break
+            message = Message(len(chain) + 1, draw(st.sampled_from(following)), revision)
             chain.append(message)
             announced.append(message)
-    steps = [message.body for message in chain if not isinstance(message.body, Report)]
-    return announced, steps
+    return announced, [message.body for message in chain]
 
 
-@given(escrow_messages().flatmap(lambda drawn: st.tuples(st.permutations(drawn[0]), st.just(drawn))))
-def test_escrows_end_as_the_chain_does(
-    drawn: tuple[list[Message], tuple[list[Message], list[EscrowStep]]],
-) -> None:
-    shuffled, (announced, steps) = drawn
-    expected = fold_records(
-        {number: StepRecord(step, revision=0) for number, step in enumerate(steps, start=1)}
-    )
+@pytest.mark.parametrize("kind", ["escrow", "dvp"])
+@settings(deadline=None)  # what is tested is no time, and the machine may be busy
+@given(data=st.data())
+def test_escrows_end_as_the_chain_does(kind: str, data: st.DataObject) -> None:
+    announced, steps = data.draw(step_messages(kind))
+    shuffled = data.draw(st.permutations(announced))
+    expected = FOLDS[kind](numbered(steps))
     for messages in (announced, shuffled, [*shuffled, *announced], [*announced, *shuffled]):
-        records: dict[int, StepRecord] = {}
+        records: dict[int, StepRecord[Any]] = {}
         for message in messages:
-            assert not isinstance(message.body, Report)
             known = records.get(message.number, StepRecord())
             if message.retracted_at is None:
                 records[message.number] = known.announced(message.body, message.revision)
             else:
                 records[message.number] = known.taken_back(message.retracted_at)
-            # Never a contradiction on the way: a step of a history that is gone is not read with the others.
-            fold_records(records)
-        assert fold_records(records) == expected
+            # A step of a history that is gone is not read with the others.
+            _, contradiction = FOLDS[kind](records)
+            assert contradiction is None, "a contradiction on the way"
+        assert FOLDS[kind](records) == expected
 
 
 def test_two_steps_of_one_number_and_revision_contradict_each_other() -> None:
-    record = StepRecord().announced(Refunded(), 3)
-    with pytest.raises(EscrowStepError, match="there are two"):
-        record.announced(Released(), 3)
-    assert record.announced(Released(), 2) == record
-    assert record.announced(Released(), 4).live == Released()
+    refunded, released = Refunded("0xaa", 5), Released("0xbb", 5)
+    record: StepRecord[EscrowStep] = StepRecord()
+    record = record.announced(refunded, 3)
+    with pytest.raises(StepError, match="there are two"):
+        record.announced(released, 3)
+    assert record.announced(released, 2) == record
+    assert record.announced(released, 4).live == released
 
 
 def test_balances_that_an_action_cannot_have_left_are_refused() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole, ReleasePolicy
 from shared.domain.margin import Severity, State
 from shared.domain.marks import MarkStatus, Method
@@ -29,10 +30,19 @@ from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.positions import Position, PositionsChanged, positions_id
 from shared.events.prices import LastGood, Mark, PriceTick, SourceQuote, tick_id
 from shared.events.settlement import (
+    DvpCreated,
+    DvpDeposited,
+    DvpRefunded,
+    DvpSettled,
+    DvpWithdrawn,
     EscrowApproved,
+    EscrowArbiterChanged,
+    EscrowArbiterProposed,
     EscrowCreated,
+    EscrowDisputed,
     EscrowRefunded,
     EscrowReleased,
+    EscrowResolved,
     EscrowWithdrawn,
     EventRetracted,
     PositionChanged,
@@ -54,6 +64,7 @@ _PLACE: dict[str, Any] = {
     "block_time": AS_OF,
     "transaction_hash": "0x" + "77" * 32,
     "log_index": 3,
+    "revision": 0,
     "contract": "0x" + "cc" * 20,
 }
 _TOKEN: dict[str, Any] = {"asset": "ETH", "asset_address": "0x" + "00" * 20, "decimals": 18}
@@ -135,19 +146,88 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
             amount_base=5,
             release_time=AS_OF,
             refund_time=AS_OF,
+            dispute_window_s=3600,
             policy=ReleasePolicy.TWO_OF_THREE,
         ),
     ),
     (topics.SETTLEMENT_EVENTS, EscrowApproved(**_STEP, step=2, role=EscrowRole.PAYER, approver=ACCOUNT)),
     (topics.SETTLEMENT_EVENTS, EscrowReleased(**_STEP, step=3, payee=OTHER, amount_base=5)),
     (topics.SETTLEMENT_EVENTS, EscrowRefunded(**_STEP, step=3, payer=ACCOUNT, amount_base=5)),
-    (topics.SETTLEMENT_EVENTS, EscrowWithdrawn(**_STEP, step=4, recipient=OTHER, amount_base=5)),
+    (
+        topics.SETTLEMENT_EVENTS,
+        EscrowArbiterProposed(**_STEP, step=3, role=EscrowRole.PAYEE, candidate=OTHER),
+    ),
+    (topics.SETTLEMENT_EVENTS, EscrowArbiterProposed(**_STEP, step=4, role=EscrowRole.PAYER, candidate=None)),
+    (
+        topics.SETTLEMENT_EVENTS,
+        EscrowArbiterChanged(**_STEP, step=5, previous_arbiter=ACCOUNT, arbiter=OTHER),
+    ),
+    (topics.SETTLEMENT_EVENTS, EscrowDisputed(**_STEP, step=2, role=EscrowRole.PAYEE, deadline=AS_OF)),
+    (
+        topics.SETTLEMENT_EVENTS,
+        EscrowResolved(
+            **_STEP,
+            step=3,
+            payee_share_bps=10_000,
+            payee_amount_base=UINT256_MAX,
+            payer_amount_base=0,
+        ),
+    ),
+    (
+        topics.SETTLEMENT_EVENTS,
+        EscrowWithdrawn(
+            **_STEP, step=4, role=EscrowRole.PAYEE, beneficiary=OTHER, recipient=ACCOUNT, amount_base=5
+        ),
+    ),
+    (
+        topics.SETTLEMENT_EVENTS,
+        DvpCreated(
+            **_STEP,
+            step=1,
+            seller=ACCOUNT,
+            buyer=OTHER,
+            delivery_asset="WBTC",
+            delivery_asset_address="0x" + "01" * 20,
+            delivery_decimals=8,
+            delivery_amount_base=UINT256_MAX,
+            payment_asset=None,
+            payment_asset_address="0x" + "02" * 20,
+            payment_decimals=None,
+            payment_amount_base=5,
+            deadline=AS_OF,
+        ),
+    ),
+    (
+        topics.SETTLEMENT_EVENTS,
+        DvpDeposited(
+            **_STEP,
+            step=2,
+            role=DvpRole.BUYER,
+            depositor=OTHER,
+            asset_address="0x" + "02" * 20,
+            amount_base=5,
+        ),
+    ),
+    (topics.SETTLEMENT_EVENTS, DvpSettled(**_STEP, step=4)),
+    (topics.SETTLEMENT_EVENTS, DvpRefunded(**_STEP, step=3, role=DvpRole.BUYER)),
+    (
+        topics.SETTLEMENT_EVENTS,
+        DvpWithdrawn(
+            **_STEP,
+            step=5,
+            role=DvpRole.SELLER,
+            beneficiary=ACCOUNT,
+            recipient=OTHER,
+            asset_address="0x" + "02" * 20,
+            amount_base=5,
+        ),
+    ),
     (
         topics.SETTLEMENT_EVENTS,
         EventRetracted(
             event_id=retraction_id(_PLACE["event_id"], 2),
             revision=2,
-            retracted=EscrowReleased(**_STEP, revision=1, step=3, payee=OTHER, amount_base=5),
+            retracted=EscrowReleased(**{**_STEP, "revision": 1}, step=3, payee=OTHER, amount_base=5),
         ),
     ),
     (

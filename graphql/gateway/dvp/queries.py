@@ -1,0 +1,59 @@
+"""``dvpEscrow`` and ``dvpEscrows``."""
+
+# Strawberry types its field decorator with Any once permissions are given.
+# mypy: disallow-untyped-decorators=False
+from __future__ import annotations
+
+import strawberry
+
+from gateway.context import Info
+from gateway.dvp.types import DvpEscrow, DvpStatus, from_stored
+from gateway.escrows.queries import visible_parties
+from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
+from gateway.pagination import Connection, decode_text_cursor, encode_cursor, page
+from gateway.permissions import NeedsEscrowsScope
+from gateway.scalars import Address
+from shared.stores import dvp_escrows
+from shared.stores.escrows import escrow_id
+
+
+@strawberry.type
+class DvpQueries:
+    """Mixed into the schema's Query."""
+
+    @strawberry.field(
+        permission_classes=[NeedsEscrowsScope],
+        description="One delivery-versus-payment escrow; null if none was found.",
+    )
+    async def dvp_escrow(self, info: Info, chain_id: int, address: Address) -> DvpEscrow | None:
+        stored = await info.context.loaders.dvp_escrow.load(escrow_id(chain_id, address))
+        return None if stored is None else from_stored(stored)
+
+    @strawberry.field(
+        permission_classes=[NeedsEscrowsScope],
+        description="Delivery-versus-payment escrows in order of id; party is seller or buyer.",
+    )
+    async def dvp_escrows(
+        self,
+        info: Info,
+        first: int = DEFAULT_PAGE_SIZE,
+        after: str | None = None,
+        status: DvpStatus | None = None,  # type: ignore[valid-type]
+        party: Address | None = None,
+    ) -> Connection[DvpEscrow]:
+        check_page_size(first)
+        rows = await info.context.stores.read(
+            dvp_escrows.list_page,
+            after=decode_text_cursor(after),
+            limit=first + 1,
+            # Strawberry hands on an enum variable's bare value.
+            status=None if status is None else DvpStatus(status),
+            parties=visible_parties(info.context.key, party),
+        )
+        return page(
+            rows,
+            first=first,
+            after=after,
+            node=from_stored,
+            cursor=lambda stored: encode_cursor(stored.escrow_id),
+        )
