@@ -86,14 +86,16 @@ documents: $(VENV)/.installed ## Write what is generated: docs/, graphql/schema.
 	@$(BIN)/python -m gateway.schema > graphql/schema.graphql
 
 .PHONY: lock
-lock: $(VENV)/.installed ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt.
+lock: $(VENV)/.installed ## Resolve pyproject.toml into the locked requirements files.
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
 		pyproject.toml --output-file requirements.txt
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
 		--extra dev pyproject.toml --constraint requirements.txt --output-file requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		--extra bench-peers pyproject.toml --constraint requirements.txt --output-file requirements-bench-peers.txt
 
 .PHONY: clean
 clean: ## Remove whatever the other commands have made here.
-	@rm -rf $(VENV) .venv-bigquery .state contracts/node_modules contracts/out contracts/cache \
+	@rm -rf $(VENV) .venv-bigquery .venv-bench-peers .state contracts/node_modules contracts/out contracts/cache \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

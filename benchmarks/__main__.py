@@ -1,4 +1,4 @@
-"""Run every registered benchmark, each in a process of its own, and print one table of all results.
+"""Run every registered benchmark, each in a process of its own; print one table of all results, draw each.
 
     python -m benchmarks [NAME …]
 
@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 
-from benchmarks.results import read, table
+from benchmarks.plots import draw
+from benchmarks.results import Row, read, table
 
 BENCHMARKS = {
     "cold_start_imports": ("benchmarks.cold_start.imports",),
@@ -39,7 +41,10 @@ def main() -> int:
         )
         if ended.returncode:
             failed.append(name)
-    print("\n".join(table({name: read(name) for name in names if name not in failed})))
+    results: dict[str, Sequence[Row]] = {name: read(name) for name in names if name not in failed}
+    print("\n".join(table(results)))
+    for name, rows in results.items():
+        draw(name, rows)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

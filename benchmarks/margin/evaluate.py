@@ -31,6 +31,7 @@ from typing import Any
 import functions_framework
 import numpy as np
 
+from benchmarks.measure import Timing
 from benchmarks.results import Row, report
 from local.emulators import running_emulators
 from local.price_data import single_feed_prices
@@ -140,14 +141,6 @@ def plain_pass_cpu_s(listed: Sequence[Account]) -> float:
     return statistics.median(times)
 
 
-@dataclass(frozen=True)
-class Took:
-    """What a tick took: elapsed, and CPU time of this process, in seconds."""
-
-    wall_s: float
-    cpu_s: float
-
-
 class Function:
     """evaluate_margin behind the framework's own application."""
 
@@ -156,7 +149,7 @@ class Function:
         self._client = app.test_client()
         self._sequence = 0
 
-    def tick(self, move: Decimal) -> Took:
+    def tick(self, move: Decimal) -> Timing:
         """Push a tick at which every price but USDC's is moved by so much; what it took."""
         self._sequence += 1
         moment = datetime.now(UTC)
@@ -187,7 +180,7 @@ class Function:
         path = f"/projects/{PROJECT}/topics/{topics.MARKET_PRICES}"
         wall, cpu = time.perf_counter(), time.process_time()
         response = self._client.post(path, json=body)
-        took = Took(time.perf_counter() - wall, time.process_time() - cpu)
+        took = Timing(time.process_time() - cpu, time.perf_counter() - wall)
         if response.status_code != 200:
             raise RuntimeError(f"the tick was refused: {response.status_code} {response.get_data()!r}")
         return took
@@ -271,7 +264,7 @@ def world(count: int) -> Iterator[World]:
 
 
 def _tick_rows(
-    name: str, took: Sequence[Took], transitions: float, count: int, pass_cpu_s: float, requests_s: float
+    name: str, took: Sequence[Timing], transitions: float, count: int, pass_cpu_s: float, requests_s: float
 ) -> list[Row]:
     wall = statistics.median(each.wall_s for each in took)
     cpu = statistics.median(each.cpu_s for each in took)
@@ -301,7 +294,7 @@ def measure(count: int, repeats: int) -> list[Row]:
         ]
         requests_s = quiet_requests_s(running.settings)
         for move in MOVES:
-            took: list[Took] = []
+            took: list[Timing] = []
             began = datetime.now(UTC)
             for number in range(2 * repeats):
                 took.append(running.function.tick(move if number % 2 else -move))

@@ -1,35 +1,86 @@
 """One account's (VaR 99, ES 97.5) from its P&L, as other libraries compute them.
 
-They are an optional extra and imported only here, by name, when the benchmark runs.
+    python -m benchmarks.risk.peers ARRAYS.npz     (returns: float64[S, A], exposures: float64[n, A])
+
+They are the extra `bench-peers` and are installed from `requirements-bench-peers.txt` into an environment of
+their own, which :func:`measure_peers` makes: none of them is among the project's own dependencies. This
+module runs in that environment and in the project's, so it imports nothing of either but NumPy.
 """
 
+import argparse
 import importlib
-import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import best_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PINS = ROOT / "requirements-bench-peers.txt"
+ENVIRONMENT = ROOT / ".venv-bench-peers"
+PYTHON = ENVIRONMENT / "bin" / "python"
+STAMP = ENVIRONMENT / "installed"
+
 Peer = Callable[[np.ndarray], tuple[float, float]]
 
 
-def installed_peers() -> tuple[dict[str, Peer], list[str]]:
-    """(peers by name, names of those not installed)."""
-    found: dict[str, Peer] = {"plain NumPy percentile": _plain_numpy}
-    absent = []
-    for module, build in _BUILDERS.items():
-        if importlib.util.find_spec(module):
-            found[module] = build(importlib.import_module(module))
-        else:
-            absent.append(module)
-    return found, absent
+@dataclass(frozen=True)
+class PeerResult:
+    """What a peer found for each account, as (VaR, ES), and its CPU time per account."""
+
+    name: str
+    cpu_us: float
+    found: list[tuple[float, float]]
 
 
-def _plain_numpy(pnl: np.ndarray) -> tuple[float, float]:
-    return -float(np.percentile(pnl, 1.0)), -float(pnl[pnl <= np.percentile(pnl, 2.5)].mean())
+def measure_peers(returns: np.ndarray, exposures: np.ndarray) -> list[PeerResult]:
+    """Every peer on the same arrays, in the peers' environment.
+
+    Raises:
+        subprocess.CalledProcessError: it could not be made, or a peer failed.
+    """
+    install()
+    with tempfile.NamedTemporaryFile(suffix=".npz") as arrays:
+        np.savez(arrays, returns=returns, exposures=exposures)
+        arrays.flush()
+        command = [str(PYTHON), "-m", "benchmarks.risk.peers", arrays.name]
+        answer = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    return [PeerResult(**row) for row in json.loads(answer.stdout)]
 
 
-def _pandas(pandas: Any) -> Peer:
+def install() -> None:
+    """Make the peers' environment, unless it is there as pinned."""
+    if STAMP.is_file() and STAMP.read_bytes() == PINS.read_bytes():
+        return
+    print(f"installing the peers into {ENVIRONMENT.name}", file=sys.stderr)
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run(
+        [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT)], check=True
+    )
+    hashed = ["pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    subprocess.run([*uv, *hashed, "--python", str(PYTHON), "-r", str(PINS)], check=True)
+    STAMP.write_bytes(PINS.read_bytes())
+
+
+def _plain_numpy() -> Peer:
+    return lambda pnl: (
+        -float(np.percentile(pnl, 1.0)),
+        -float(pnl[pnl <= np.percentile(pnl, 2.5)].mean()),
+    )
+
+
+def _pandas() -> Peer:
+    pandas = _load("pandas")
+
     def measure(pnl: np.ndarray) -> tuple[float, float]:
         series = pandas.Series(pnl)
         return -series.quantile(0.01), -series[series <= series.quantile(0.025)].mean()
@@ -37,24 +88,27 @@ def _pandas(pandas: Any) -> Peer:
     return measure
 
 
-def _riskfolio(riskfolio: Any) -> Peer:
-    functions = riskfolio.RiskFunctions
+def _riskfolio() -> Peer:
+    functions = _load("riskfolio").RiskFunctions
     return lambda pnl: (functions.VaR_Hist(pnl, alpha=0.01), functions.CVaR_Hist(pnl, alpha=0.025))
 
 
-def _skfolio(skfolio: Any) -> Peer:
-    measures = importlib.import_module(f"{skfolio.__name__}.measures")
+def _skfolio() -> Peer:
+    measures = _load("skfolio.measures")
     return lambda pnl: (measures.value_at_risk(pnl, beta=0.99), measures.cvar(pnl, beta=0.975))
 
 
-def _empyrical(empyrical: Any) -> Peer:
+def _empyrical() -> Peer:
+    empyrical = _load("empyrical")
     return lambda pnl: (
         -empyrical.value_at_risk(pnl, cutoff=0.01),
         -empyrical.conditional_value_at_risk(pnl, cutoff=0.025),
     )
 
 
-def _quantlib(quantlib: Any) -> Peer:
+def _quantlib() -> Peer:
+    quantlib = _load("QuantLib")
+
     def measure(pnl: np.ndarray) -> tuple[float, float]:
         statistics = quantlib.RiskStatistics()
         statistics.add(pnl.tolist())
@@ -63,22 +117,54 @@ def _quantlib(quantlib: Any) -> Peer:
     return measure
 
 
-def _quantstats(quantstats: Any) -> Peer:
-    pandas = importlib.import_module("pandas")
+def _quantstats() -> Peer:
+    pandas, stats = _load("pandas"), _load("quantstats.stats")
 
     def measure(pnl: np.ndarray) -> tuple[float, float]:
         series = pandas.Series(pnl)
-        value_at_risk = quantstats.stats.value_at_risk(series, confidence=0.99, prepare_returns=False)
-        return -value_at_risk, -quantstats.stats.cvar(series, confidence=0.975, prepare_returns=False)
+        value_at_risk = stats.value_at_risk(series, confidence=0.99, prepare_returns=False)
+        return -value_at_risk, -stats.cvar(series, confidence=0.975, prepare_returns=False)
 
     return measure
 
 
-_BUILDERS: dict[str, Callable[[Any], Peer]] = {
+def _load(module: str) -> Any:
+    return importlib.import_module(module)
+
+
+_PEERS: dict[str, Callable[[], Peer]] = {
+    "numpy": _plain_numpy,
     "pandas": _pandas,
-    "riskfolio": _riskfolio,
+    "riskfolio-lib": _riskfolio,
     "skfolio": _skfolio,
-    "empyrical": _empyrical,
+    "empyrical-reloaded": _empyrical,
     "QuantLib": _quantlib,
     "quantstats": _quantstats,
 }
+"""How each library is asked, by the name of its distribution."""
+
+
+def main() -> None:
+    """Measure every peer; JSON on standard output."""
+    parser = argparse.ArgumentParser(description="Peers of the risk core")
+    parser.add_argument("arrays", type=Path)
+    arrays = np.load(parser.parse_args().arrays)
+    returns, exposures = arrays["returns"], arrays["exposures"]
+    results: list[PeerResult] = []
+    for name, build in _PEERS.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            peer = build()
+
+            def each(peer: Peer = peer) -> list[tuple[float, float]]:
+                return [peer(returns @ account) for account in exposures]
+
+            found = [(float(var), float(es)) for var, es in each()]
+            timing = best_of(each, repeats=2)
+        title = f"{name} {version(name)}"
+        results.append(PeerResult(title, timing.cpu_s / len(exposures) * 1e6, found))
+    json.dump([asdict(result) for result in results], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
+from benchmarks.measure import best_of
 from benchmarks.results import Row, report
-from benchmarks.risk.measure import best_of
 from shared.risk.book import Book
 from shared.risk.evaluator import BookEvaluator
 from shared.risk.policy import MarginPolicy

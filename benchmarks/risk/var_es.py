@@ -3,9 +3,9 @@ libraries.
 
     python -m benchmarks.risk.var_es [--quick]
 
-Peers are measured on the same arrays, one account at a time as their interfaces want, on a few accounts;
-`note` has their largest deviation from the definitions of shared.risk.tail (VaR / ES). One that is not
-installed is listed as such.
+Peers are measured on the same arrays, one account at a time as their interfaces want, on a few accounts, in
+an environment of their own; `note` has their largest deviation from the definitions of shared.risk.tail
+(VaR / ES).
 """
 
 import os
@@ -15,14 +15,13 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
 import time
-import warnings
 
 import numpy as np
 from scipy.sparse import csr_array, random_array
 
+from benchmarks.measure import best_of, peak_mib
 from benchmarks.results import Row, report
-from benchmarks.risk.measure import best_of, peak_mib
-from benchmarks.risk.peers import installed_peers
+from benchmarks.risk.peers import measure_peers
 from shared.risk.book_risk import Exposures, Precision, measure_book, measure_components
 from shared.risk.covariance import ewma_covariance
 from shared.risk.parametric import delta_normal
@@ -120,20 +119,10 @@ def peer_rows(workload: Workload, n: int) -> list[Row]:
     expected = np.array([exact.var_usd[0], exact.es_usd[1]]).T
     ours = best_of(lambda: workload.book(dense, np.float64, 1), repeats=3).cpu_s / n * 1e6
     rows = [Row(f"ours, float64, {n} accounts", ours, UNIT)]
-    peers, absent = installed_peers()
-    for name in absent:
-        print(f"{name}: not installed")
-    for name, peer in peers.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = np.array([peer(workload.scenarios.returns @ account) for account in dense])
-            timing = best_of(
-                lambda: [peer(workload.scenarios.returns @ account) for account in dense],  # noqa: B023
-                repeats=2,
-            )
-        deviation = np.abs(found / expected - 1.0).max(axis=0)
+    for peer in measure_peers(workload.scenarios.returns, dense):
+        deviation = np.abs(np.array(peer.found) / expected - 1.0).max(axis=0)
         note = f"deviates by up to {deviation[0]:.2g} / {deviation[1]:.2g}"
-        rows.append(Row(f"{name}, {n} accounts", timing.cpu_s / n * 1e6, UNIT, "ours", ours, note))
+        rows.append(Row(f"{peer.name}, {n} accounts", peer.cpu_us, UNIT, "ours", ours, note))
     return rows
 
 

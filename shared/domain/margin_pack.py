@@ -85,7 +85,8 @@ class PackedAccounts:
         """Bytes of each position's collateral and debt: two entries a position."""
         self._transitions = columns["transitions"]
         self._tick_sequences = columns["tick_sequences"]
-        self._position_versions = columns["position_versions"]
+        self.position_versions: NDArray[np.int64] = columns["position_versions"]
+        """The version that each standing was decided on; 0 without one."""
         self._as_of_us = columns["as_of_us"]
         self.amounts = amounts
         self._first_position = _offsets(self.position_counts)
@@ -121,7 +122,7 @@ class PackedAccounts:
             None if valued == _NONE else state_of(valued),
             int(self._transitions[row]),
             int(self._tick_sequences[row]),
-            int(self._position_versions[row]),
+            int(self.position_versions[row]),
             _EPOCH + int(self._as_of_us[row]) * _MICROSECOND,
         )
 

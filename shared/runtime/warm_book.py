@@ -21,13 +21,13 @@ from typing import Any
 from shared.config import Settings
 from shared.domain.margin import MarginRecord
 from shared.domain.margin_book import Decision, MarginBook, MarkPrices
-from shared.domain.margin_pack import PackError
+from shared.domain.margin_pack import PackedAccounts, PackError
 from shared.domain.network import Network
 from shared.domain.positions import Account
 from shared.domain.sharding import SLOTS, Shard
 from shared.errors import ConflictError, RetryableError
 from shared.events.prices import PriceTick
-from shared.runtime.book_snapshot import OVERLAP, load_snapshot
+from shared.runtime.book_snapshot import OVERLAP, load_snapshot, read_documents
 from shared.runtime.context import load_network
 from shared.stores import accounts, database, margin_progress, margin_states, ticks
 
@@ -116,9 +116,8 @@ class WarmBook:
         source = "snapshot"
         if looked_at is None:
             source = "documents"
-            self.book, self._recorded_ns = MarginBook(self.network), {}
             looked_at = self._read_progress()
-            self._take_everything()
+            self._adopt(read_documents(self._client, self.shard))
         if self._progress:
             self._take_tick()
         self._looked_at = looked_at
@@ -136,13 +135,7 @@ class WarmBook:
         snapshot = load_snapshot(self._client, self.shard)
         if snapshot is None:
             return None
-        packed = snapshot.accounts
-        self.book = MarginBook(self.network, packed)
-        self._recorded_ns = {
-            account_id: recorded_ns
-            for account_id, recorded_ns in zip(packed.ids, packed.recorded_ns.tolist(), strict=True)
-            if recorded_ns
-        }
+        self._adopt(snapshot.accounts)
         count = accounts.count(self._client, self.shard.slots)
         looked_at = self._read_progress()
         versions = self._take_changes(snapshot.watermark - OVERLAP, all_records=True)
@@ -166,10 +159,17 @@ class WarmBook:
         self._progress_read_at = found.read_at
         return found.seen_at
 
-    def _take_everything(self) -> None:
-        slots = self.shard.slots
-        self.take(account for account, _ in accounts.list_updated_since(self._client, None, slots))
-        self._take_records_since(None)
+    def _adopt(self, packed: PackedAccounts) -> None:
+        """Begin with these accounts, and no others."""
+        self.book = MarginBook(self.network, packed)
+        self._recorded_ns = {
+            account_id: recorded_ns
+            for account_id, recorded_ns in zip(packed.ids, packed.recorded_ns.tolist(), strict=True)
+            if recorded_ns
+        }
+        # What was decided on positions that came after the accounts were read.
+        behind = (packed.position_versions > packed.versions).nonzero()[0].tolist()
+        self.take(accounts.find_many(self._client, [packed.ids[row] for row in behind]).values())
 
     def _take_changes(self, since: datetime, *, all_records: bool) -> dict[str, int]:
         """What others wrote: positions that this book does not have, with what was decided on them; and

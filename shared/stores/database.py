@@ -31,7 +31,9 @@ Client = firestore.Client
 MAX_WRITES = 450
 """Writes per commit, below Firestore's limit on a request's size with our largest documents."""
 
-_TIMEOUT_S = 20.0
+TIMEOUT_S = 20.0
+"""How long one request may take."""
+
 # The client's own policy goes on for up to five minutes, longer than any function may run.
 _RETRY = Retry(
     predicate=if_exception_type(google_errors.ServiceUnavailable, google_errors.InternalServerError),
@@ -44,7 +46,8 @@ _FAILURES = (google_errors.GoogleAPICallError, google_errors.RetryError)
 _OUTBOX = "outbox"
 _SMALL_COMMIT = 10
 _READS_TOGETHER = 100
-_DOCUMENTS_PER_PAGE = 10_000
+DOCUMENTS_PER_PAGE = 10_000
+"""Documents of a large collection that one request asks for."""
 
 
 @lru_cache(maxsize=16)
@@ -148,7 +151,7 @@ class Commit:
 
 def _commit(batch: firestore.WriteBatch) -> list[Any]:
     try:
-        return list(batch.commit(retry=_RETRY, timeout=_TIMEOUT_S))
+        return list(batch.commit(retry=_RETRY, timeout=TIMEOUT_S))
     except (
         google_errors.Conflict,
         google_errors.FailedPrecondition,
@@ -236,7 +239,7 @@ def find_at(client: firestore.Client, path: str) -> tuple[Document | None, datet
         RetryableError: Firestore could not be reached or was busy.
     """
     try:
-        snapshot = client.document(path).get(retry=_RETRY, timeout=_TIMEOUT_S)
+        snapshot = client.document(path).get(retry=_RETRY, timeout=TIMEOUT_S)
     except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a read of {path}: {error}") from error
     return _document(snapshot), snapshot.read_time
@@ -253,7 +256,7 @@ def find_all(client: firestore.Client, paths: Iterable[str]) -> dict[str, Docume
         return {}
     found: dict[str, Document] = {}
     try:
-        for snapshot in client.get_all(references, retry=_RETRY, timeout=_TIMEOUT_S):
+        for snapshot in client.get_all(references, retry=_RETRY, timeout=TIMEOUT_S):
             document = _document(snapshot)
             if document is not None:
                 found[snapshot.reference.path] = document
@@ -296,7 +299,7 @@ def query(statement: Any) -> list[Document]:
         RetryableError: Firestore could not be reached or was busy.
     """
     try:
-        snapshots = list(statement.stream(retry=_RETRY, timeout=_TIMEOUT_S))
+        snapshots = list(statement.stream(retry=_RETRY, timeout=TIMEOUT_S))
     except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a query: {error}") from error
     return [document for document in map(_document, snapshots) if document is not None]
@@ -312,10 +315,10 @@ def query_in_pages(
     Raises:
         RetryableError: Firestore could not be reached or was busy.
     """
-    ordered = statement.order_by(field).order_by("__name__").limit(_DOCUMENTS_PER_PAGE)
+    ordered = statement.order_by(field).order_by("__name__").limit(DOCUMENTS_PER_PAGE)
     page = query(ordered)
     yield from page
-    while len(page) == _DOCUMENTS_PER_PAGE:
+    while len(page) == DOCUMENTS_PER_PAGE:
         last = page[-1]
         place = {field: last.fields[field], "__name__": client.document(f"{collection}/{last.id}")}
         page = query(ordered.start_after(place))
@@ -357,6 +360,6 @@ def count(statement: Any) -> int:
         RetryableError: Firestore could not be reached or was busy.
     """
     try:
-        return int(statement.count().get(retry=_RETRY, timeout=_TIMEOUT_S)[0][0].value)
+        return int(statement.count().get(retry=_RETRY, timeout=TIMEOUT_S)[0][0].value)
     except _FAILURES as error:
         raise RetryableError(f"Firestore did not answer a count: {error}") from error

@@ -102,7 +102,7 @@ def test_a_large_collection_is_read_in_pages(
     commit.apply()
     _put(client, accounts.path(_address(9)), accounts.encode(_account(9)))
     for size in (2, 3, 5, 10):
-        monkeypatch.setattr(database, "_DOCUMENTS_PER_PAGE", size)
+        monkeypatch.setattr(database, "DOCUMENTS_PER_PAGE", size)
         written = [account for account, _ in accounts.list_updated_since(client, None)]
         assert sorted(account.account_id for account in written[:9]) == [_address(n) for n in range(9)]
         assert written[9:] == [_account(9)]

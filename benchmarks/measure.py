@@ -1,4 +1,4 @@
-"""Timing shared by the risk benchmarks.
+"""Timing shared by the benchmarks.
 
 CPU time of the process (all threads) is the figure to compare: it repeats on a machine that others use
 too.
@@ -12,10 +12,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """Best of several runs."""
+    """Of one call: CPU time of this process, and elapsed."""
 
     cpu_s: float
     wall_s: float
+
+
+def timed(work: Callable[[], object]) -> Timing:
+    """One call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Timing(time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def best_of(work: Callable[[], object], *, repeats: int = 5, at_least_s: float = 0.02) -> Timing:
