@@ -14,6 +14,7 @@ VaR.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -306,5 +307,5 @@ def _check_shape(exposures: Exposures, scenarios: ScenarioSet) -> None:
 
 def _check_finite(values: WorkingArray) -> None:
     # One sum instead of a test of each value: it is finite if all are.
-    if not np.isfinite(values.sum(dtype=np.float64)):
+    if not isfinite(np.add.reduce(values, axis=None, dtype=np.float64)):
         raise ValueError("exposures: a value is NaN or infinite; leave unvalued accounts out")

@@ -17,6 +17,7 @@ expected shortfall, J. Banking & Finance 26 (2002), definition 2.6.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor
 from typing import Any, Final, NamedTuple
 
@@ -59,6 +60,7 @@ class Tail(NamedTuple):
         return max(self.order, self.whole + (self.mass > self.whole))
 
 
+@lru_cache(maxsize=1024)
 def tail_of(level: float, n_scenarios: int) -> Tail:
     """The tail at confidence `level` (0 < level < 1). Raises InsufficientHistoryError if it holds less
     than one scenario."""
@@ -158,12 +160,13 @@ BY_PARTITION: Final = TailSelector("partition", {})
 
 def var_es_of_worst(worst: WorkingArray, tail: Tail) -> tuple[Float64Array, Float64Array]:
     """(VaR, ES) float64[n] of each row from at least `tail.depth` worst P&L, ascending."""
-    value_at_risk = -worst[:, tail.order - 1].astype(np.float64)
-    total = worst[:, : tail.whole].sum(axis=1, dtype=np.float64)
+    value_at_risk = np.negative(worst[:, tail.order - 1], dtype=np.float64)
+    total = np.add.reduce(worst[:, : tail.whole], axis=1, dtype=np.float64)
     fraction = tail.mass - tail.whole
     if fraction > 0.0:
-        total += fraction * worst[:, tail.whole].astype(np.float64)
-    return value_at_risk, -total / tail.mass
+        total += np.multiply(worst[:, tail.whole], fraction, dtype=np.float64)
+    total /= -tail.mass
+    return value_at_risk, total
 
 
 def var_es(

@@ -32,6 +32,9 @@ from shared.stores.margin_snapshots import Head, HeadRead, PackWriter
 OVERLAP = timedelta(seconds=3)
 """How far before the last look the next one begins: a write is seen less than this after its stamp."""
 
+EXPECTED_AGE = timedelta(hours=1)
+"""Up to how old a snapshot is while its function runs, with some of its calls failing."""
+
 ACCOUNTS_PER_PACK = 4_000
 """The most to aim at: packs of about 400 KB, of which a change rewrites one."""
 

@@ -27,7 +27,7 @@ from shared.domain.positions import Account
 from shared.domain.sharding import SLOTS, Shard
 from shared.errors import ConflictError, RetryableError
 from shared.events.prices import PriceTick
-from shared.runtime.book_snapshot import OVERLAP, load_snapshot, read_documents
+from shared.runtime.book_snapshot import EXPECTED_AGE, OVERLAP, load_snapshot, read_documents
 from shared.runtime.context import load_network
 from shared.stores import accounts, database, margin_progress, margin_states, ticks
 
@@ -150,6 +150,10 @@ class WarmBook:
             )
         if not count <= len(self.book) <= max(count, accounts.count(self._client, self.shard.slots)):
             raise PackError(f"the book has {len(self.book)} accounts, Firestore {count}")
+        age = looked_at - snapshot.watermark
+        if age > EXPECTED_AGE:
+            # As right as a young one, since what was written since has been read, but it cost as much.
+            _log.warning("the snapshot is old: pack_margin_book does not run", extra={"age": str(age)})
         return looked_at
 
     def _read_progress(self) -> datetime:
