@@ -55,12 +55,15 @@ smoke: setup ## Play the same story without a page, assert it, print the latenci
 
 .PHONY: test
 test: setup lint types test-contracts ## Everything that must hold before a change lands.
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --ignore tests/e2e
-	@$(BIN)/python -m pytest -q tests/e2e
+	@$(BIN)/python -m pytest
 
 .PHONY: test-contracts
 test-contracts: contracts
 	@cd contracts && npm test --silent
+
+.PHONY: differential
+differential: setup ## The vault against the risk core over 10,000 random accounts; every number must be equal.
+	@$(BIN)/python -m tests.differential --accounts 10000 --seed $(SEED)
 
 .PHONY: lint
 lint: $(VENV)/.installed ## Style, import arrows.

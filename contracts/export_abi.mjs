@@ -15,7 +15,8 @@ function abisByName(artifacts) {
   const abis = new Map();
   for (const { abi, metadata } of artifacts) {
     const [[source, name]] = Object.entries(metadata.settings.compilationTarget);
-    const isOurs = source.startsWith("src/") && !source.startsWith("src/libraries/");
+    // src/vault/ holds the parts that Vault is made of: its ABI has theirs.
+    const isOurs = source.startsWith("src/") && !/^src\/(libraries|vault)\//.test(source);
     // forge leaves the artifact of a deleted source behind.
     if (isOurs && existsSync(new URL(source, import.meta.url))) abis.set(name, abi);
   }

@@ -6,6 +6,7 @@ anvil signs for every account (``--auto-impersonate``), so an account is nothing
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +24,12 @@ from shared.errors import FusionError
 
 CHAIN_ID = 31337
 FEED_DECIMALS = 8
-INITIAL_MARGIN_BPS = 5_500
 
-_OUT = Path(__file__).resolve().parents[1] / "contracts" / "out"
+_CONTRACTS = Path(__file__).resolve().parents[1] / "contracts"
+_OWNER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
+_DEPLOYED_WITHIN_S = 120.0
 _BATCH = 100
 _GAS = 3_000_000
-_FEED_MAX_AGE_S = price_data.HEARTBEAT_S + price_data.SLACK_S
-_DEPLOY_GAS = 8_000_000
 _RECEIPTS_WITHIN_S = 60.0
 _ONE_ETHER = 10**18
 
@@ -145,6 +145,7 @@ class LocalChain:
     """Sends transactions to one anvil and waits until they are mined."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self.client = RpcClient(CHAIN_ID, (url,))
 
     def mine_in_turn(self, sequences: Iterable[Sequence[Transaction]]) -> None:
@@ -212,69 +213,36 @@ class LocalChain:
         return "for a reason that is gone"
 
     def deploy(self) -> Deployment:
-        """Put every contract on the chain, list the assets, and give the vault money to lend."""
-        owner = str(self.client.call("eth_accounts")[0]).lower()
-        setter = self._create(owner, "MarketSetter", ["address"], [owner])
-        feeds: dict[str, str] = {}
-        tokens = {"ETH": NATIVE_ASSET}
-        for asset in ASSETS:
-            feeds[asset.asset] = self._create(
-                owner,
-                "MockAggregator",
-                ["address", "uint8", "string", "int256"],
-                [setter, FEED_DECIMALS, f"{asset.asset} / USD", feed_answer(asset.price)],
-            )
-            if asset.asset not in tokens:
-                tokens[asset.asset] = self._create(
-                    owner,
-                    "MockERC20",
-                    ["string", "string", "uint8"],
-                    [asset.asset, asset.asset, asset.decimals],
-                )
-        vault = self._create(owner, "Vault", ["address", "uint16"], [owner, INITIAL_MARGIN_BPS])
-        factory = self._create(owner, "EscrowFactory", [], [])
-        multicall = self._create(owner, "Multicall", [], [])
-        pyth = self._create(owner, "PythDevelopment", [], [])
-        deployment = Deployment(owner, setter, vault, factory, tokens, feeds, multicall, pyth)
-        self._list_assets(deployment)
+        """Put every contract on the chain as ``contracts/networks/local.json`` says, and supply loans.
+
+        Raises:
+            ChainError: the deployment script failed; says what it said.
+        """
+        self.set_balances({_OWNER: 10**9 * _ONE_ETHER})
+        command = [
+            *("node", "forge.mjs", "script", "script/Deploy.s.sol", "--sig", "run(string)", "local"),
+            *("--rpc-url", self._url, "--broadcast", "--unlocked", "--sender", _OWNER, "--non-interactive"),
+        ]
+        run = subprocess.run(
+            command, cwd=_CONTRACTS, capture_output=True, text=True, timeout=_DEPLOYED_WITHIN_S, check=False
+        )
+        if run.returncode != 0:
+            raise ChainError(f"the contracts were not deployed:\n{run.stdout}{run.stderr}")
+        deployment = read_deployment("local")
+        self._supply(deployment)
         return deployment
 
-    def _create(self, sender: str, contract: str, types: list[str], values: list[Any]) -> str:
-        path = _OUT / f"{contract}.sol" / f"{contract}.json"
-        if not path.is_file():
-            raise ChainError(f"{contract} is not compiled: make contracts")
-        bytecode = json.loads(path.read_text())["bytecode"]["object"]
-        creation = Transaction(sender, None, bytecode + encode(types, values).hex(), gas=_DEPLOY_GAS)
-        (receipt,) = self.mine([creation])
-        return str(receipt["contractAddress"]).lower()
-
-    def _list_assets(self, deployment: Deployment) -> None:
-        owner, vault = deployment.owner, deployment.vault
-        self.set_balances({owner: 10**9 * _ONE_ETHER})
+    def _supply(self, deployment: Deployment) -> None:
+        """Let the owner lend the vault ten billion dollars' worth of every asset."""
         for asset in ASSETS:
-            token = deployment.tokens[asset.asset]
-            configure = calldata(
-                "configureAsset(address,address,uint32,uint16,uint16,bool)",
-                *(
-                    token,
-                    deployment.feeds[asset.asset],
-                    price_data.HEARTBEAT_S + price_data.SLACK_S,
-                    10_000,
-                    10_000,
-                    True,
-                ),
-            )
             amount = int(Decimal(10**10) / asset.price) * 10**asset.decimals
-            supply = (
-                [Transaction(owner, vault, calldata("supplyNative()"), value=amount)]
-                if token == NATIVE_ASSET
-                else [
-                    Transaction(owner, token, calldata("mint(address,uint256)", owner, amount)),
-                    Transaction(owner, token, calldata("approve(address,uint256)", vault, amount)),
-                    Transaction(owner, vault, calldata("supply(address,uint256)", token, amount)),
-                ]
+            token = deployment.tokens[asset.asset]
+            supply = calldata("supply(address,uint256)", token, amount)
+            value = amount if token == NATIVE_ASSET else 0
+            funding = _fund(deployment, deployment.owner, token, amount)
+            self.mine_in_turn(
+                [[*funding, Transaction(deployment.owner, deployment.vault, supply, value=value)]]
             )
-            self.mine_in_turn([[Transaction(owner, vault, configure), *supply]])
 
     def set_balances(self, balances: Mapping[str, int]) -> None:
         """Give addresses native balances, in base units."""
@@ -334,7 +302,7 @@ class LocalChain:
             for (account, asset), answer in zip(chunk, answers, strict=True):
                 if isinstance(answer, NodeError):
                     raise ChainError(f"position of {account} in {asset}: {answer.message}")
-                collateral, debt = (abi.unsigned(word) for word in abi.words(answer, 2))
+                collateral, debt = (abi.unsigned(word) for word in abi.words(answer, 3)[:2])
                 if collateral or debt:
                     found[account][asset] = (collateral, debt)
         return found
@@ -352,15 +320,40 @@ def feed_answer(price: Decimal) -> int:
     return int(price.scaleb(FEED_DECIMALS))
 
 
-def deposit(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
-    """What it takes, in turn, to deposit collateral; a token is minted to the account first."""
-    token = deployment.tokens[asset]
+def read_deployment(network: str) -> Deployment:
+    """What ``contracts/deployments/<network>.json`` says, as the deployment script wrote it."""
+    written = json.loads((_CONTRACTS / "deployments" / f"{network}.json").read_text())
+    contracts = {name: str(address).lower() for name, address in written["contracts"].items()}
+    return Deployment(
+        owner=str(written["deployer"]).lower(),
+        market_setter=contracts["MarketSetter"],
+        vault=contracts["Vault"],
+        escrow_factory=contracts["EscrowFactory"],
+        multicall=contracts["Multicall"],
+        pyth=contracts["PythDevelopment"],
+        tokens={asset: str(token["address"]).lower() for asset, token in written["tokens"].items()},
+        feeds={asset: str(feed).lower() for asset, feed in written["feeds"].items()},
+    )
+
+
+def _fund(deployment: Deployment, account: str, token: str, amount_base: int) -> list[Transaction]:
+    """Mint a token to an account and let the vault take it; nothing for the native asset."""
     if token == NATIVE_ASSET:
-        return [Transaction(account, deployment.vault, calldata("depositNative()"), value=amount_base)]
+        return []
     return [
         Transaction(deployment.owner, token, calldata("mint(address,uint256)", account, amount_base)),
         Transaction(account, token, calldata("approve(address,uint256)", deployment.vault, amount_base)),
-        Transaction(account, deployment.vault, calldata("deposit(address,uint256)", token, amount_base)),
+    ]
+
+
+def deposit(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
+    """What it takes, in turn, to deposit collateral; a token is minted to the account first."""
+    token = deployment.tokens[asset]
+    data = calldata("deposit(address,uint256)", token, amount_base)
+    value = amount_base if token == NATIVE_ASSET else 0
+    return [
+        *_fund(deployment, account, token, amount_base),
+        Transaction(account, deployment.vault, data, value=value),
     ]
 
 
@@ -379,9 +372,10 @@ def borrow(deployment: Deployment, account: str, asset: str, amount_base: int) -
 def repay(deployment: Deployment, account: str, asset: str, amount_base: int) -> list[Transaction]:
     """What it takes, in turn, to pay a debt back; the account holds what it borrowed."""
     token = deployment.tokens[asset]
+    data = calldata("repay(address,uint256)", token, amount_base)
     if token == NATIVE_ASSET:
-        return [Transaction(account, deployment.vault, calldata("repayNative()"), value=amount_base)]
+        return [Transaction(account, deployment.vault, data, value=amount_base)]
     return [
         Transaction(account, token, calldata("approve(address,uint256)", deployment.vault, amount_base)),
-        Transaction(account, deployment.vault, calldata("repay(address,uint256)", token, amount_base)),
+        Transaction(account, deployment.vault, data),
     ]

@@ -16,17 +16,15 @@ def free_ports(count: int) -> list[int]:
     Raises:
         OSError: none is left.
     """
-    draw = random.SystemRandom()
-    tried: set[int] = set()
+    candidates = list(range(_LOWEST, _HIGHEST))
+    random.SystemRandom().shuffle(candidates)
     found: list[int] = []
-    while len(found) < count:
-        if len(tried) == _HIGHEST - _LOWEST:
-            raise OSError(f"fewer than {count} ports between {_LOWEST} and {_HIGHEST} are free")
-        port = draw.randrange(_LOWEST, _HIGHEST)
-        if port not in tried and _is_free(port):
+    for port in candidates:
+        if len(found) == count:
+            return found
+        if _is_free(port):
             found.append(port)
-        tried.add(port)
-    return found
+    raise OSError(f"fewer than {count} ports between {_LOWEST} and {_HIGHEST} are free")
 
 
 def _is_free(port: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole, ReleasePolicy
+from shared.domain.interest import RAY
 from shared.domain.margin import Severity, State
 from shared.domain.marks import MarkStatus
 from shared.domain.notifications import Channel, DeliveryStatus
@@ -43,6 +44,7 @@ from shared.events.settlement import (
     EscrowResolved,
     EscrowWithdrawn,
     EventRetracted,
+    MarketChanged,
     PositionChanged,
     contract_event_id,
     retraction_id,
@@ -87,6 +89,7 @@ def position_changed(
     debt_base: int = 0,
     amount_base: int = 1,
     chain_id: int = CHAIN_ID,
+    action: PositionAction = PositionAction.DEPOSIT,
 ) -> PositionChanged:
     """An account's balances in one asset after its ``sequence``-th event."""
     place = _place(sequence, None) | {"chain_id": chain_id}
@@ -97,10 +100,33 @@ def position_changed(
         asset_address="0x" + "01" * 20,
         decimals=DECIMALS[asset],
         sequence=sequence,
-        action=PositionAction.DEPOSIT,
+        action=action,
         amount_base=amount_base,
         collateral_base=collateral_base,
+        debt_shares=debt_base,
         debt_base=debt_base,
+        supply_shares=0,
+        supplied_base=0,
+        borrow_index=RAY,
+    )
+
+
+def market_changed(sequence: int, *, asset: str = "USDC", cash_base: int = 10**12) -> MarketChanged:
+    """A market's books after its ``sequence``-th change, without interest."""
+    return MarketChanged(
+        **_place(sequence, None),
+        asset=asset,
+        asset_address="0x" + "01" * 20,
+        decimals=DECIMALS[asset],
+        sequence=sequence,
+        cash_base=cash_base,
+        supply_shares=cash_base * 10**6,
+        debt_shares=0,
+        borrow_index=RAY,
+        pending_reserves_base=0,
+        reserves_base=0,
+        rate_per_second=0,
+        reserve_factor_bps=1_000,
     )
 
 

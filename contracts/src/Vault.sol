@@ -1,259 +1,258 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {AggregatorV3Interface} from "./interfaces/AggregatorV3Interface.sol";
+import {IPriceOracle} from "./interfaces/IPriceOracle.sol";
 import {AssetTransfer} from "./libraries/AssetTransfer.sol";
-import {Valuation} from "./libraries/Valuation.sol";
+import {InterestMath} from "./libraries/InterestMath.sol";
+import {LendingMarket} from "./libraries/LendingMarket.sol";
+import {VaultLiquidation} from "./vault/VaultLiquidation.sol";
+import {VaultMargin} from "./vault/VaultMargin.sol";
 
 /// @title One chain's part of a cross-margin credit line
 /// @notice An account deposits listed assets as collateral and borrows listed assets against all of it together.
-/// The native asset is written as address(0). Amounts are base units; factors and margins are basis points.
-/// Collateral is never lent out: loans come from the liquidity that the owner supplies.
-/// @dev Tokens whose balances change without a transfer (rebasing) must not be listed.
-contract Vault is Ownable2Step, ReentrancyGuardTransient {
-    /// @notice What a PositionChanged event reports. The numbers are part of the event's format.
-    enum PositionChange {
-        None,
-        Deposit,
-        Withdraw,
-        Borrow,
-        Repay
-    }
+/// Lenders supply what is borrowed and earn the interest. Collateral is never lent out.
+/// @dev Tokens whose balances change without a transfer (rebasing) must not be listed. Who may call what below is the
+/// AccessManager's to say; every role that can worsen an account's terms has a delay there.
+contract Vault is VaultLiquidation, AccessManaged {
+    using LendingMarket for LendingMarket.Market;
+    using SafeCast for uint256;
 
-    /// @notice How an asset is valued and whether new positions in it are allowed.
-    struct AssetConfig {
-        AggregatorV3Interface feed;
-        uint32 heartbeatS;
-        uint16 collateralFactorBps;
-        uint16 borrowFactorBps;
-        uint8 decimals;
-        uint8 feedDecimals;
-        uint8 index;
-        bool enabled;
-    }
+    uint256 private constant MAX_DECIMALS = 18;
+    uint256 private constant MAX_BONUS_BPS = 1500;
+    uint256 private constant MAX_RESERVE_FACTOR_BPS = 5000;
+    /// @dev Base units of a token of 18 decimals; see VaultMargin.
+    uint256 private constant MAX_CAP = 2 ** 108;
 
-    struct Position {
-        uint128 collateral;
-        uint128 debt;
-    }
-
-    struct Account {
-        uint64 sequence;
-        /// @dev Bit i is set while the account has collateral or debt in the i-th listed asset.
-        uint32 heldAssets;
-    }
-
-    /// @notice An account's position in one asset changed: the whole fact, so that state can be rebuilt from events.
-    /// @param sequence Counts the account's events: 1, 2, 3 …, without gaps.
-    /// @param kind 1 deposit, 2 withdraw, 3 borrow, 4 repay.
-    /// @param amount Base units that moved; of a deposit or repayment, what arrived.
-    event PositionChanged(
-        address indexed account,
-        address indexed asset,
-        uint64 sequence,
-        PositionChange kind,
-        uint256 amount,
-        uint256 collateralAfter,
-        uint256 debtAfter
-    );
-    /// @notice An asset was listed, or its configuration changed.
-    event AssetConfigured(
-        address indexed asset,
-        uint8 decimals,
-        address feed,
-        uint8 feedDecimals,
-        uint32 heartbeatS,
-        uint16 collateralFactorBps,
-        uint16 borrowFactorBps,
-        bool enabled
-    );
-    event LiquiditySupplied(address indexed asset, uint256 amount, uint256 liquidityAfter);
-    event LiquidityWithdrawn(
-        address indexed asset, address recipient, uint256 amount, uint256 liquidityAfter
-    );
-
-    error AssetNotListed(address asset);
-    error AssetNotEnabled(address asset);
-    error TooManyAssets(uint256 limit);
-    error NativeAssetNeedsValue();
-    error ZeroAmount(address asset);
-    error InsufficientCollateral(address asset, uint256 requested, uint256 available);
-    error InsufficientLiquidity(address asset, uint256 requested, uint256 available);
-    error RepaymentExceedsDebt(address asset, uint256 repayment, uint256 debt);
-    error InitialMarginNotMet(address account, uint256 collateralUsd, uint256 requiredUsd);
-    error InitialMarginZero();
-    error CollateralFactorOutOfRange(uint256 factorBps);
-    error BorrowFactorOutOfRange(uint256 factorBps);
-    error HeartbeatZero(address asset);
-    error UnsupportedDecimals(address source, uint256 decimals);
-
-    /// @notice Bounds the price reads that one borrow or withdrawal can need; the width of Account.heldAssets.
-    uint256 public constant MAX_ASSETS = 32;
-
-    /// @notice Collateral that must exceed debt after a borrow or withdrawal: 5000 means by half of the debt.
-    uint16 public immutable initialMarginBps;
-
-    /// @notice Base units of an asset that can be borrowed now.
-    mapping(address asset => uint256 amount) public liquidity;
-
-    mapping(address asset => AssetConfig config) private _configs;
-    mapping(address account => mapping(address asset => Position position)) private _positions;
-    mapping(address account => Account state) private _accounts;
-    address[] private _assets;
-
-    constructor(address initialOwner, uint16 initialMarginBps_) Ownable(initialOwner) {
-        if (initialMarginBps_ == 0) revert InitialMarginZero();
-        initialMarginBps = initialMarginBps_;
+    constructor(
+        address authority,
+        IPriceOracle oracle_,
+        uint16 initialMarginBps_,
+        uint16 liquidationMarginBps_
+    ) AccessManaged(authority) VaultMargin(initialMarginBps_, liquidationMarginBps_) {
+        _setOracle(oracle_);
     }
 
     // ---------------------------------------------------------------- accounts
 
-    /// @notice Adds ERC-20 collateral to the caller's account; what arrives is booked.
-    function deposit(address asset, uint256 amount) external nonReentrant {
-        _requireEnabled(asset);
-        _bookDeposit(asset, _pullToken(asset, amount));
+    /// @notice Adds collateral to the caller's account; what arrives is booked. Send native collateral as value.
+    function deposit(address asset, uint256 amount) external payable nonReentrant {
+        _requireOpen(asset);
+        uint256 received = _receive(asset, amount);
+        if (received == 0) revert ZeroAmount(asset);
+        _addCollateral(msg.sender, asset, received);
+        _reportPosition(msg.sender, asset, PositionChange.Deposit, received);
     }
 
-    /// @notice Adds the native value sent as collateral to the caller's account.
-    function depositNative() external payable nonReentrant {
-        _requireEnabled(AssetTransfer.NATIVE);
-        _bookDeposit(AssetTransfer.NATIVE, msg.value);
-    }
-
-    /// @notice Returns collateral to the caller. Open for disabled assets too, and free of prices without debt.
+    /// @notice Returns collateral to the caller. Never paused, and free of prices without debt.
     function withdraw(address asset, uint256 amount) external nonReentrant {
         _requireListed(asset);
         if (amount == 0) revert ZeroAmount(asset);
-        Position storage held = _positions[msg.sender][asset];
-        if (amount > held.collateral) revert InsufficientCollateral(asset, amount, held.collateral);
-        // forge-lint: disable-next-line(unsafe-typecast) not above a uint128
-        held.collateral -= uint128(amount);
-        _recordChange(asset, PositionChange.Withdraw, amount, held);
+        _takeCollateral(msg.sender, asset, amount);
+        _reportPosition(msg.sender, asset, PositionChange.Withdraw, amount);
         _requireInitialMargin(msg.sender);
         AssetTransfer.send(asset, msg.sender, amount);
     }
 
-    /// @notice Lends the caller `amount` of the vault's liquidity against all of the caller's collateral.
+    /// @notice Lends the caller `amount` of what lenders supplied, against all of the caller's collateral.
     function borrow(address asset, uint256 amount) external nonReentrant {
-        _requireEnabled(asset);
+        _requireOpen(asset);
         if (amount == 0) revert ZeroAmount(asset);
-        _takeLiquidity(asset, amount);
-        Position storage held = _positions[msg.sender][asset];
-        held.debt += SafeCast.toUint128(amount);
-        _recordChange(asset, PositionChange.Borrow, amount, held);
+        _markets[asset].accrue();
+        _addDebt(msg.sender, asset, amount);
+        _reportBoth(msg.sender, asset, PositionChange.Borrow, amount);
         _requireInitialMargin(msg.sender);
         AssetTransfer.send(asset, msg.sender, amount);
     }
 
-    /// @notice Reduces the caller's ERC-20 debt by what arrives. Open for disabled assets too.
-    function repay(address asset, uint256 amount) external nonReentrant {
+    /// @notice Reduces the caller's debt by what arrives, and by no more than the debt: a larger `amount` means all of
+    /// it. Native value beyond what is due comes back. Never paused.
+    function repay(address asset, uint256 amount) external payable nonReentrant returns (uint256 repaid) {
         _requireListed(asset);
-        _bookRepayment(asset, _pullToken(asset, amount));
+        _markets[asset].accrue();
+        uint256 debt = _debtOf(msg.sender, asset);
+        if (debt == 0) revert NoDebt(msg.sender, asset);
+        repaid = _receiveDue(asset, amount < debt ? amount : debt);
+        if (repaid == 0) revert ZeroAmount(asset);
+        _takeDebt(msg.sender, asset, repaid);
+        _reportBoth(msg.sender, asset, PositionChange.Repay, repaid);
     }
 
-    /// @notice Reduces the caller's native debt by the value sent.
-    function repayNative() external payable nonReentrant {
-        _requireListed(AssetTransfer.NATIVE);
-        _bookRepayment(AssetTransfer.NATIVE, msg.value);
+    // ---------------------------------------------------------------- lenders
+
+    /// @notice Lends the vault what arrives, for shares. It is no collateral. Send native supply as value.
+    function supply(address asset, uint256 amount) external payable nonReentrant returns (uint256 shares) {
+        _requireOpen(asset);
+        LendingMarket.Market storage market = _markets[asset];
+        market.accrue();
+        uint256 received = _receive(asset, amount);
+        shares = market.supply(received);
+        if (shares == 0) revert ZeroAmount(asset);
+        uint256 total = market.supplyAssets(market.borrowIndex);
+        uint256 cap = _configs[asset].supplyCap;
+        if (total > cap) revert CapExceeded(asset, total, cap);
+        Position storage held = _positions[msg.sender][asset];
+        held.supplyShares = (held.supplyShares + shares).toUint128();
+        _reportBoth(msg.sender, asset, PositionChange.Supply, received);
     }
 
-    // ---------------------------------------------------------------- owner
+    /// @notice Returns what `shares` are worth, as far as it is not lent. Never paused.
+    /// @param shares More than the caller has means all of them.
+    function redeem(address asset, uint256 shares) external nonReentrant returns (uint256 assets) {
+        _requireListed(asset);
+        LendingMarket.Market storage market = _markets[asset];
+        market.accrue();
+        Position storage held = _positions[msg.sender][asset];
+        if (shares == type(uint256).max) shares = held.supplyShares;
+        if (shares > held.supplyShares) revert InsufficientSupply(asset, shares, held.supplyShares);
+        assets = market.assetsOf(shares, market.borrowIndex);
+        if (assets == 0) revert ZeroAmount(asset);
+        if (assets > market.cash) revert InsufficientLiquidity(asset, assets, market.cash);
+        market.redeem(shares, assets);
+        held.supplyShares = (held.supplyShares - shares).toUint128();
+        _reportBoth(msg.sender, asset, PositionChange.Redeem, assets);
+        AssetTransfer.send(asset, msg.sender, assets);
+    }
 
-    /// @notice Lists an asset or changes its configuration. Decimals are read from the token and the feed.
-    /// @param heartbeatS Oldest answer of the feed that still counts, in seconds.
-    /// @param collateralFactorBps Part of the asset's value that counts as collateral, 0 to 10000.
-    /// @param borrowFactorBps What the asset's debt is divided by, 1 to 10000.
-    /// @param enabled Whether new deposits and loans are allowed; withdrawals and repayments always are.
-    function configureAsset(
-        address asset,
-        AggregatorV3Interface feed,
-        uint32 heartbeatS,
-        uint16 collateralFactorBps,
-        uint16 borrowFactorBps,
-        bool enabled
-    ) external onlyOwner {
-        if (collateralFactorBps > Valuation.BPS) {
-            revert CollateralFactorOutOfRange(collateralFactorBps);
-        }
-        if (borrowFactorBps == 0 || borrowFactorBps > Valuation.BPS) {
-            revert BorrowFactorOutOfRange(borrowFactorBps);
-        }
-        if (heartbeatS == 0) revert HeartbeatZero(asset);
-        uint8 decimals =
-            asset == AssetTransfer.NATIVE ? Valuation.MAX_DECIMALS : IERC20Metadata(asset).decimals();
-        if (decimals > Valuation.MAX_DECIMALS) revert UnsupportedDecimals(asset, decimals);
-        uint8 feedDecimals = feed.decimals();
-        if (feedDecimals > Valuation.MAX_DECIMALS) revert UnsupportedDecimals(address(feed), feedDecimals);
+    // ---------------------------------------------------------------- roles
 
-        _configs[asset] = AssetConfig({
-            feed: feed,
-            heartbeatS: heartbeatS,
-            collateralFactorBps: collateralFactorBps,
-            borrowFactorBps: borrowFactorBps,
-            decimals: decimals,
-            feedDecimals: feedDecimals,
-            index: _indexForListing(asset),
-            enabled: enabled
-        });
+    /// @notice Lists an asset or changes its parameters. Decimals are read from the token.
+    function configureAsset(address asset, AssetParameters calldata parameters)
+        external
+        restricted
+        nonReentrant
+    {
+        AssetConfig storage config = _configs[asset];
+        if (config.listed) {
+            _markets[asset].accrue();
+        } else {
+            _list(asset, config);
+        }
+        _requireValid(parameters, config.decimals);
+        _store(config, parameters);
+        _markets[asset].reserveFactorBps = parameters.reserveFactorBps;
         emit AssetConfigured(
             asset,
-            decimals,
-            address(feed),
-            feedDecimals,
-            heartbeatS,
-            collateralFactorBps,
-            borrowFactorBps,
-            enabled
+            config.decimals,
+            parameters.collateralFactorBps,
+            parameters.borrowFactorBps,
+            parameters.liquidationBonusBps,
+            parameters.reserveFactorBps
         );
+        InterestMath.Curve calldata curve = parameters.curve;
+        emit CurveChanged(asset, curve.baseBps, curve.slopeBelowBps, curve.slopeAboveBps, curve.kinkBps);
+        emit CapsChanged(asset, parameters.collateralCap, parameters.supplyCap, parameters.borrowCap);
+        _reportMarket(asset);
     }
 
-    /// @notice Adds ERC-20 liquidity for loans; what arrives is booked.
-    function supply(address asset, uint256 amount) external onlyOwner nonReentrant {
-        _requireListed(asset);
-        _bookSupply(asset, _pullToken(asset, amount));
-    }
-
-    /// @notice Adds the native value sent as liquidity for loans.
-    function supplyNative() external payable onlyOwner nonReentrant {
-        _requireListed(AssetTransfer.NATIVE);
-        _bookSupply(AssetTransfer.NATIVE, msg.value);
-    }
-
-    /// @notice Takes back liquidity that is not lent. Collateral is out of the owner's reach.
-    function withdrawLiquidity(address asset, uint256 amount, address recipient)
+    /// @notice Lowers an asset's caps: what a risk officer may do at once. Raising them is a configuration.
+    function lowerCaps(address asset, uint128 collateralCap, uint128 supplyCap, uint128 borrowCap)
         external
-        onlyOwner
+        restricted
+    {
+        _requireListed(asset);
+        AssetConfig storage parameters = _configs[asset];
+        bool isLower = collateralCap <= parameters.collateralCap && supplyCap <= parameters.supplyCap
+            && borrowCap <= parameters.borrowCap;
+        if (!isLower) revert CapRaised(asset);
+        parameters.collateralCap = collateralCap;
+        parameters.supplyCap = supplyCap;
+        parameters.borrowCap = borrowCap;
+        emit CapsChanged(asset, collateralCap, supplyCap, borrowCap);
+    }
+
+    /// @notice Stops new collateral, loans and supply of one asset. Exits and liquidation stay open.
+    function freezeAsset(address asset) external restricted {
+        _setFrozen(asset, true);
+    }
+
+    /// @notice Ends a freeze.
+    function unfreezeAsset(address asset) external restricted {
+        _setFrozen(asset, false);
+    }
+
+    /// @notice Stops new collateral, loans and supply. Exits and liquidation stay open.
+    function pause() external restricted {
+        _setPaused(true);
+    }
+
+    /// @notice Ends a pause.
+    function unpause() external restricted {
+        _setPaused(false);
+    }
+
+    /// @notice Replaces the oracle.
+    function setOracle(IPriceOracle oracle_) external restricted {
+        _setOracle(oracle_);
+    }
+
+    /// @notice Pays out reserves: the treasury's part of interest that borrowers have paid. Lenders' money and collateral
+    /// are out of reach.
+    function withdrawReserves(address asset, uint256 amount, address recipient)
+        external
+        restricted
         nonReentrant
     {
         _requireListed(asset);
-        if (amount == 0) revert ZeroAmount(asset);
-        uint256 liquidityAfter = _takeLiquidity(asset, amount);
-        emit LiquidityWithdrawn(asset, recipient, amount, liquidityAfter);
+        if (recipient == address(0)) revert ZeroAddress();
+        LendingMarket.Market storage market = _markets[asset];
+        if (amount > market.reserves) revert InsufficientReserves(asset, amount, market.reserves);
+        market.accrue();
+        market.reserves -= amount.toUint128();
+        emit ReservesWithdrawn(asset, recipient, amount);
+        _reportMarket(asset);
         AssetTransfer.send(asset, recipient, amount);
     }
 
     // ---------------------------------------------------------------- views
 
-    /// @notice An account's collateral and debt in one asset, in base units.
+    /// @notice An account's balances in one asset at this block, in base units.
     function position(address account, address asset)
         external
         view
-        returns (uint256 collateral, uint256 debt)
+        returns (uint256 collateral, uint256 debt, uint256 supplied)
     {
         Position storage held = _positions[account][asset];
-        return (held.collateral, held.debt);
+        LendingMarket.Market storage market = _markets[asset];
+        collateral = held.collateral;
+        debt = _debtOf(account, asset);
+        if (held.supplyShares != 0) supplied = market.assetsOf(held.supplyShares, market.currentIndex());
+    }
+
+    /// @notice An account's balances in one asset as they are kept: debt and supply in shares.
+    function positionShares(address account, address asset) external view returns (Position memory) {
+        return _positions[account][asset];
     }
 
     /// @notice Number of PositionChanged events that the account has had: the newest one's sequence.
     function accountSequence(address account) external view returns (uint64) {
         return _accounts[account].sequence;
+    }
+
+    /// @notice An asset's books as of its last change.
+    function marketOf(address asset) external view returns (LendingMarket.Market memory) {
+        _requireListed(asset);
+        return _markets[asset];
+    }
+
+    /// @notice An asset's borrow index at this block.
+    function borrowIndexOf(address asset) external view returns (uint256) {
+        _requireListed(asset);
+        return _markets[asset].currentIndex();
+    }
+
+    /// @notice What lenders of an asset own together at this block, in base units.
+    function supplyAssetsOf(address asset) external view returns (uint256) {
+        _requireListed(asset);
+        return _markets[asset].supplyAssets(_markets[asset].currentIndex());
+    }
+
+    /// @notice All accounts' collateral in an asset, in base units.
+    function collateralTotalOf(address asset) external view returns (uint256) {
+        return _collateralTotals[asset];
     }
 
     /// @notice Every asset ever listed, in the order of listing.
@@ -267,115 +266,66 @@ contract Vault is Ownable2Step, ReentrancyGuardTransient {
         return _configs[asset];
     }
 
-    /// @notice Collateral (after collateral factors) and debt (after borrow factors) in USD with 18 decimals.
-    /// @dev Reads the feeds of the assets that the account holds and no other; reverts when one has no valid price.
-    function accountValue(address account) public view returns (uint256 collateralUsd, uint256 debtUsd) {
-        uint256 heldAssets = _accounts[account].heldAssets;
-        for (uint256 i = 0; heldAssets >> i != 0; ++i) {
-            if ((heldAssets >> i) & 1 == 0) continue;
-            address asset = _assets[i];
-            AssetConfig memory config = _configs[asset];
-            Position memory held = _positions[account][asset];
-            uint256 price = Valuation.readPrice(asset, config.feed, config.heartbeatS);
-            uint256 decimalsSum = uint256(config.decimals) + config.feedDecimals;
-            collateralUsd += Valuation.collateralUsd(
-                held.collateral, price, decimalsSum, config.collateralFactorBps
-            );
-            debtUsd += Valuation.debtUsd(held.debt, price, decimalsSum, config.borrowFactorBps);
-        }
-    }
-
     // ---------------------------------------------------------------- internals
 
-    function _bookDeposit(address asset, uint256 received) private {
-        if (received == 0) revert ZeroAmount(asset);
-        Position storage held = _positions[msg.sender][asset];
-        held.collateral += SafeCast.toUint128(received);
-        _recordChange(asset, PositionChange.Deposit, received, held);
-    }
-
-    function _bookRepayment(address asset, uint256 received) private {
-        if (received == 0) revert ZeroAmount(asset);
-        Position storage held = _positions[msg.sender][asset];
-        if (received > held.debt) revert RepaymentExceedsDebt(asset, received, held.debt);
-        // forge-lint: disable-next-line(unsafe-typecast) not above a uint128
-        held.debt -= uint128(received);
-        liquidity[asset] += received;
-        _recordChange(asset, PositionChange.Repay, received, held);
-    }
-
-    function _bookSupply(address asset, uint256 received) private {
-        if (received == 0) revert ZeroAmount(asset);
-        uint256 liquidityAfter = liquidity[asset] + received;
-        liquidity[asset] = liquidityAfter;
-        emit LiquiditySupplied(asset, received, liquidityAfter);
-    }
-
-    function _takeLiquidity(address asset, uint256 amount) private returns (uint256 liquidityAfter) {
-        uint256 available = liquidity[asset];
-        if (amount > available) revert InsufficientLiquidity(asset, amount, available);
-        liquidityAfter = available - amount;
-        liquidity[asset] = liquidityAfter;
-    }
-
-    function _recordChange(address asset, PositionChange kind, uint256 amount, Position storage held)
-        private
-    {
-        Account storage account = _accounts[msg.sender];
-        uint32 assetBit = uint32(1) << _configs[asset].index;
-        (uint256 collateral, uint256 debt) = (held.collateral, held.debt);
-        if (collateral == 0 && debt == 0) {
-            account.heldAssets &= ~assetBit;
-        } else {
-            account.heldAssets |= assetBit;
-        }
-        uint64 sequence = ++account.sequence;
-        emit PositionChanged(msg.sender, asset, sequence, kind, amount, collateral, debt);
-    }
-
-    function _requireInitialMargin(address account) private view {
-        if (!_hasDebt(account)) return;
-        (uint256 collateralUsd, uint256 debtUsd) = accountValue(account);
-        uint256 marginFactorBps = Valuation.BPS + initialMarginBps;
-        if (collateralUsd * Valuation.BPS < debtUsd * marginFactorBps) {
-            uint256 requiredUsd = Math.ceilDiv(debtUsd * marginFactorBps, Valuation.BPS);
-            revert InitialMarginNotMet(account, collateralUsd, requiredUsd);
-        }
-    }
-
-    /// @dev Keeps withdrawals without debt free of prices: a broken feed must not lock them.
-    function _hasDebt(address account) private view returns (bool) {
-        uint256 heldAssets = _accounts[account].heldAssets;
-        for (uint256 i = 0; heldAssets >> i != 0; ++i) {
-            if ((heldAssets >> i) & 1 == 1 && _positions[account][_assets[i]].debt != 0) return true;
-        }
-        return false;
-    }
-
-    function _pullToken(address asset, uint256 amount) private returns (uint256 received) {
-        if (asset == AssetTransfer.NATIVE) revert NativeAssetNeedsValue();
-        return AssetTransfer.pull(asset, msg.sender, address(this), amount);
-    }
-
-    function _indexForListing(address asset) private returns (uint8) {
-        if (_isListed(asset)) return _configs[asset].index;
+    function _list(address asset, AssetConfig storage config) private {
         uint256 index = _assets.length;
         if (index == MAX_ASSETS) revert TooManyAssets(MAX_ASSETS);
+        uint256 decimals = asset == AssetTransfer.NATIVE ? MAX_DECIMALS : IERC20Metadata(asset).decimals();
+        if (decimals > MAX_DECIMALS) revert UnsupportedDecimals(asset, decimals);
         _assets.push(asset);
-        // forge-lint: disable-next-line(unsafe-typecast) below MAX_ASSETS
-        return uint8(index);
+        (config.listed, config.index, config.decimals) = (true, index.toUint8(), decimals.toUint8());
+        LendingMarket.Market storage market = _markets[asset];
+        market.borrowIndex = uint128(InterestMath.RAY);
+        market.accruedAt = uint40(block.timestamp);
     }
 
-    function _requireListed(address asset) private view {
-        if (!_isListed(asset)) revert AssetNotListed(asset);
+    function _store(AssetConfig storage config, AssetParameters calldata parameters) private {
+        config.collateralFactorBps = parameters.collateralFactorBps;
+        config.borrowFactorBps = parameters.borrowFactorBps;
+        config.liquidationBonusBps = parameters.liquidationBonusBps;
+        config.reserveFactorBps = parameters.reserveFactorBps;
+        config.baseBps = parameters.curve.baseBps;
+        config.slopeBelowBps = parameters.curve.slopeBelowBps;
+        config.slopeAboveBps = parameters.curve.slopeAboveBps;
+        config.kinkBps = parameters.curve.kinkBps;
+        config.collateralCap = parameters.collateralCap;
+        config.supplyCap = parameters.supplyCap;
+        config.borrowCap = parameters.borrowCap;
     }
 
-    function _requireEnabled(address asset) private view {
+    function _requireValid(AssetParameters calldata parameters, uint8 decimals) private view {
+        _requireRange("collateralFactorBps", parameters.collateralFactorBps, 0, BPS);
+        _requireRange("borrowFactorBps", parameters.borrowFactorBps, 1, BPS);
+        // With it (1 + bonus) · collateralFactor ≤ 1 + liquidationMargin: at the threshold a liquidation heals.
+        uint256 maxBonusBps = liquidationMarginBps < MAX_BONUS_BPS ? liquidationMarginBps : MAX_BONUS_BPS;
+        _requireRange("liquidationBonusBps", parameters.liquidationBonusBps, 0, maxBonusBps);
+        _requireRange("reserveFactorBps", parameters.reserveFactorBps, 0, MAX_RESERVE_FACTOR_BPS);
+        _requireRange("kinkBps", parameters.curve.kinkBps, 1, BPS - 1);
+        uint256 maxCap = MAX_CAP / 10 ** (MAX_DECIMALS - decimals);
+        _requireRange("collateralCap", parameters.collateralCap, 0, maxCap);
+        _requireRange("supplyCap", parameters.supplyCap, 0, maxCap);
+        _requireRange("borrowCap", parameters.borrowCap, 0, maxCap);
+    }
+
+    function _requireRange(bytes32 parameter, uint256 value, uint256 low, uint256 high) private pure {
+        if (value < low || value > high) revert ParameterOutOfRange(parameter, value);
+    }
+
+    function _setFrozen(address asset, bool frozen) private {
         _requireListed(asset);
-        if (!_configs[asset].enabled) revert AssetNotEnabled(asset);
+        _configs[asset].frozen = frozen;
+        emit AssetFrozen(asset, frozen);
     }
 
-    function _isListed(address asset) private view returns (bool) {
-        return address(_configs[asset].feed) != address(0);
+    function _setPaused(bool paused_) private {
+        paused = paused_;
+        emit PausedChanged(paused_);
+    }
+
+    function _setOracle(IPriceOracle oracle_) private {
+        if (address(oracle_) == address(0)) revert ZeroAddress();
+        oracle = oracle_;
+        emit OracleChanged(address(oracle_));
     }
 }

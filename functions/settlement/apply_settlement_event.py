@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from shared.domain import dvp as dvp_rules
 from shared.domain import escrows as escrow_rules
 from shared.domain.margin import Severity
-from shared.domain.positions import Account, Position, apply_position, before
+from shared.domain.positions import LENDER_ACTIONS, Account, Position, apply_position, before
 from shared.domain.steps import Contradiction, StepError, StepRecord, without
 from shared.errors import ConflictError, TerminalError
 from shared.events import positions as position_messages
@@ -38,6 +38,7 @@ from shared.events.settlement import (
     DvpSettled,
     DvpWithdrawn,
     EventRetracted,
+    MarketChanged,
     PositionChanged,
     SettlementEvent,
 )
@@ -60,6 +61,9 @@ def apply_settlement_event(event: AnyContractEvent | EventRetracted, context: Co
     """Apply one contract event, or undo one that a reorganisation took back."""
     reported = event.retracted if isinstance(event, EventRetracted) else event
     retracted_at = event.revision if isinstance(event, EventRetracted) else None
+    if isinstance(reported, MarketChanged) or _is_of_a_lender(reported):
+        # Kept by the archive: neither is collateral or debt of an account.
+        return
     for attempt in range(_ATTEMPTS):
         try:
             if isinstance(reported, PositionChanged):
@@ -74,6 +78,10 @@ def apply_settlement_event(event: AnyContractEvent | EventRetracted, context: Co
                 raise
         else:
             return
+
+
+def _is_of_a_lender(event: AnyContractEvent) -> bool:
+    return isinstance(event, PositionChanged) and event.action in LENDER_ACTIONS
 
 
 def _apply_position(event: PositionChanged, retracted_at: int | None, context: Context) -> None:

@@ -17,18 +17,24 @@ from pydantic import ValidationError
 from shared.chain import escrow_events
 from shared.chain.abi import EventLayout, event_layouts
 from shared.chain.rpc import quantity
+from shared.domain import interest
 from shared.domain.network import Chain, Token
 from shared.domain.positions import PositionAction
 from shared.errors import TerminalError
-from shared.events.settlement import AnyContractEvent, PositionChanged, contract_event_id
+from shared.events.settlement import AnyContractEvent, MarketChanged, PositionChanged, contract_event_id
 
 _ABI_FOLDER = Path(__file__).parents[2] / "contracts" / "abi"
-# The numbers of Vault.PositionChange.
+# The numbers of IVault.PositionChange.
 _ACTIONS = {
     1: PositionAction.DEPOSIT,
     2: PositionAction.WITHDRAW,
     3: PositionAction.BORROW,
     4: PositionAction.REPAY,
+    5: PositionAction.SUPPLY,
+    6: PositionAction.REDEEM,
+    7: PositionAction.LIQUIDATE_DEBT,
+    8: PositionAction.LIQUIDATE_COLLATERAL,
+    9: PositionAction.WRITE_OFF,
 }
 ContractLogEvent = AnyContractEvent
 
@@ -94,6 +100,7 @@ def _token(chain: Chain, address: str) -> Token:
 
 def _position_changed(chain: Chain, place: dict[str, Any], fields: dict[str, Any]) -> PositionChanged:
     token = _token(chain, fields["asset"])
+    _require_no_interest(token, fields["borrowIndex"] - interest.RAY, "borrowIndex")
     return PositionChanged(
         **place,
         account_id=fields["account"],
@@ -104,11 +111,46 @@ def _position_changed(chain: Chain, place: dict[str, Any], fields: dict[str, Any
         action=escrow_events.named(_ACTIONS, fields["kind"], "kind"),
         amount_base=fields["amount"],
         collateral_base=fields["collateralAfter"],
+        debt_shares=fields["debtSharesAfter"],
         debt_base=fields["debtAfter"],
+        supply_shares=fields["supplySharesAfter"],
+        supplied_base=fields["suppliedAfter"],
+        borrow_index=fields["borrowIndex"],
     )
+
+
+def _market_changed(chain: Chain, place: dict[str, Any], fields: dict[str, Any]) -> MarketChanged:
+    token = _token(chain, fields["asset"])
+    _require_no_interest(token, fields["ratePerSecond"], "ratePerSecond")
+    return MarketChanged(
+        **place,
+        asset=token.asset,
+        asset_address=token.address,
+        decimals=token.decimals,
+        sequence=fields["sequence"],
+        cash_base=fields["cash"],
+        supply_shares=fields["supplyShares"],
+        debt_shares=fields["debtShares"],
+        borrow_index=fields["borrowIndex"],
+        pending_reserves_base=fields["pendingReserves"],
+        reserves_base=fields["reserves"],
+        rate_per_second=fields["ratePerSecond"],
+        reserve_factor_bps=fields["reserveFactorBps"],
+    )
+
+
+def _require_no_interest(token: Token, growth: int, field: str) -> None:
+    """Accounts' debts are projected as they were reported, so they may not grow in between."""
+    if growth:
+        raise TerminalError(
+            f"debt in {token.asset} bears interest, which positions do not follow yet: "
+            "set the market's curve to zero",
+            field=field,
+        )
 
 
 _BUILDERS: Mapping[str, escrow_events.Builder] = {
     "PositionChanged": _position_changed,
+    "MarketChanged": _market_changed,
     **escrow_events.BUILDERS,
 }

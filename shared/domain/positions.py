@@ -9,12 +9,21 @@ from enum import StrEnum
 
 
 class PositionAction(StrEnum):
-    """What an account did to a position."""
+    """What happened to a position."""
 
     DEPOSIT = "deposit"
     WITHDRAW = "withdraw"
     BORROW = "borrow"
     REPAY = "repay"
+    SUPPLY = "supply"
+    REDEEM = "redeem"
+    LIQUIDATE_DEBT = "liquidate_debt"
+    LIQUIDATE_COLLATERAL = "liquidate_collateral"
+    WRITE_OFF = "write_off"
+
+
+LENDER_ACTIONS = frozenset((PositionAction.SUPPLY, PositionAction.REDEEM))
+"""What changes a lender's claim, which is neither collateral nor debt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +84,11 @@ def before(position: Position, action: PositionAction, amount_base: int) -> Posi
     match action:
         case PositionAction.DEPOSIT:
             collateral_base -= amount_base
-        case PositionAction.WITHDRAW:
+        case PositionAction.WITHDRAW | PositionAction.LIQUIDATE_COLLATERAL:
             collateral_base += amount_base
         case PositionAction.BORROW:
             debt_base -= amount_base
-        case PositionAction.REPAY:
+        case PositionAction.REPAY | PositionAction.LIQUIDATE_DEBT | PositionAction.WRITE_OFF:
             debt_base += amount_base
     if collateral_base < 0 or debt_base < 0:
         raise ValueError(f"a {action} of {amount_base} cannot have left {position}")

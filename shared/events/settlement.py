@@ -42,9 +42,11 @@ class ContractEvent(Event):
 
 
 class PositionChanged(ContractEvent):
-    """An account's collateral or debt in one asset changed; the balances are those after it.
+    """An account's balances in one asset changed; they are those after it.
 
-    ``sequence`` counts the account's events in this vault, from 1.
+    ``sequence`` counts the account's events in this vault, from 1. Debt and supply are kept in shares:
+    ``debt_base`` is ``debt_shares · borrow_index`` (27 decimals) rounded up, ``supplied_base`` what
+    ``supply_shares`` could be redeemed for. Supply is lent to the vault and is no collateral.
     """
 
     kind: Literal["position_changed"] = "position_changed"
@@ -56,7 +58,43 @@ class PositionChanged(ContractEvent):
     action: PositionAction
     amount_base: BaseUnits
     collateral_base: BaseUnits
+    debt_shares: BaseUnits
     debt_base: BaseUnits
+    supply_shares: BaseUnits
+    supplied_base: BaseUnits
+    borrow_index: BaseUnits
+
+    @property
+    def subject(self) -> str:
+        """Whose events these are: the ordering key without the chain."""
+        return self.account_id
+
+
+class MarketChanged(ContractEvent):
+    """The books of an asset's lenders and borrowers changed; all of them, as of the block.
+
+    ``sequence`` counts the market's changes, from 1. Rate and index have 27 decimals; until the next change
+    the index grows with the rate (:mod:`shared.domain.interest`).
+    """
+
+    kind: Literal["market_changed"] = "market_changed"
+    asset: AssetId
+    asset_address: Address
+    decimals: Annotated[int, Field(ge=0, le=77)]
+    sequence: PositiveInt
+    cash_base: BaseUnits
+    supply_shares: BaseUnits
+    debt_shares: BaseUnits
+    borrow_index: BaseUnits
+    pending_reserves_base: BaseUnits
+    reserves_base: BaseUnits
+    rate_per_second: BaseUnits
+    reserve_factor_bps: Annotated[int, Field(ge=0, le=10_000)]
+
+    @property
+    def subject(self) -> str:
+        """Whose events these are: the ordering key without the chain."""
+        return f"market:{self.asset}"
 
 
 class EscrowEvent(ContractEvent):
@@ -64,6 +102,11 @@ class EscrowEvent(ContractEvent):
 
     escrow: Address
     step: PositiveInt
+
+    @property
+    def subject(self) -> str:
+        """Whose events these are: the ordering key without the chain."""
+        return self.escrow
 
 
 class EscrowCreated(EscrowEvent):
@@ -220,7 +263,7 @@ AnyEscrowEvent = (
     | EscrowWithdrawn
 )
 AnyDvpEvent = DvpCreated | DvpDeposited | DvpSettled | DvpRefunded | DvpWithdrawn
-AnyContractEvent = PositionChanged | AnyEscrowEvent | AnyDvpEvent
+AnyContractEvent = PositionChanged | MarketChanged | AnyEscrowEvent | AnyDvpEvent
 
 
 class EventRetracted(Event):

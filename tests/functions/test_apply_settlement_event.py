@@ -12,7 +12,7 @@ from google.cloud import firestore
 from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole
 from shared.domain.margin import Severity
-from shared.domain.positions import Account
+from shared.domain.positions import Account, PositionAction
 from shared.events import topics
 from shared.events.base import Event
 from shared.events.operations import OperationsAlertKind
@@ -29,6 +29,7 @@ from tests.messages import (
     escrow_released,
     escrow_resolved,
     escrow_withdrawn,
+    market_changed,
     new_address,
     position_changed,
     retraction,
@@ -71,6 +72,45 @@ def test_a_position_is_recorded_and_announced(
         ("USDC", 10**18, 5),
     ]
     assert outbox_left.ids() == []
+
+
+@pytest.mark.parametrize("action", [PositionAction.SUPPLY, PositionAction.REDEEM])
+def test_what_lenders_and_markets_do_changes_no_account(
+    call: Caller, store: firestore.Client, tap: Callable[[str], Tap], action: PositionAction
+) -> None:
+    account_id = new_address()
+    announced = tap(topics.POSITIONS_CHANGED)
+    lent = position_changed(account_id, 1, collateral_base=0, action=action)
+    for event in (lent, market_changed(2), retraction(lent, 1), retraction(market_changed(2), 1)):
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, event).acknowledged
+
+    assert accounts.find_many(store, [account_id]) == {}
+    assert announced.pull() == []
+
+
+def test_a_liquidation_and_its_retraction_are_followed(call: Caller, store: firestore.Client) -> None:
+    account_id = new_address()
+    seized = position_changed(
+        account_id, 4, collateral_base=3, amount_base=7, action=PositionAction.LIQUIDATE_COLLATERAL
+    )
+    paid = position_changed(
+        account_id,
+        3,
+        asset="USDC",
+        collateral_base=0,
+        debt_base=20,
+        amount_base=5,
+        action=PositionAction.LIQUIDATE_DEBT,
+    )
+    for event in (paid, seized):
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, event).acknowledged
+    positions = _account(store, account_id).positions
+    assert (positions["31337:ETH"].collateral_base, positions["31337:USDC"].debt_base) == (3, 20)
+
+    for event in (seized, paid):
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, retraction(event, 1)).acknowledged
+    positions = _account(store, account_id).positions
+    assert (positions["31337:ETH"].collateral_base, positions["31337:USDC"].debt_base) == (10, 25)
 
 
 def test_a_duplicate_changes_and_announces_nothing(

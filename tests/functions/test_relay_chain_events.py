@@ -21,7 +21,7 @@ from local.escrows import (
 )
 from shared.chain import blocks
 from shared.events import topics
-from shared.events.settlement import PositionChanged
+from shared.events.settlement import EscrowCreated, EscrowEvent, MarketChanged, PositionChanged
 from shared.stores import chain_cursors
 from tests.conftest import Project
 from tests.eventually import eventually
@@ -75,13 +75,18 @@ def test_positions_and_escrows_are_announced_as_the_contracts_report_them(
         (4, "withdraw", "ETH", ETH, 2 * ETH, 0),
     ]
     assert {event.account_id for event in positions} == {account}
-    steps = [event for event in events if not isinstance(event, PositionChanged)]
-    assert [(e.kind, e.step, e.escrow) for e in steps] == [
-        ("escrow_created", 1, escrow),
-        ("escrow_approved", 2, escrow),
-        ("escrow_released", 3, escrow),
-        ("escrow_withdrawn", 4, escrow),
+    markets = [event for event in events if isinstance(event, MarketChanged)]
+    assert [(e.asset, e.rate_per_second) for e in markets] == [("USDC", 0), ("USDC", 0)]
+    assert markets[1].sequence == markets[0].sequence + 1
+    assert markets[1].cash_base == markets[0].cash_base + 400 * 10**6
+    steps = [event for event in events if isinstance(event, EscrowEvent)]
+    assert [(type(e).__name__, e.step, e.escrow) for e in steps] == [
+        ("EscrowCreated", 1, escrow),
+        ("EscrowApproved", 2, escrow),
+        ("EscrowReleased", 3, escrow),
+        ("EscrowWithdrawn", 4, escrow),
     ]
+    assert isinstance(steps[0], EscrowCreated)
     assert (steps[0].payer, steps[0].payee, steps[0].arbiter) == (payer, payee, arbiter)
     block = blocks.read_block(market.chain.client, events[0].block_number)
     assert (events[0].block_hash, events[0].block_time.timestamp()) == (block.hash, block.time)

@@ -33,7 +33,7 @@ def _compiled_abis(out_directory: Path) -> dict[str, Abi]:
     for path in out_directory.glob("*.sol/*.json"):
         artifact = json.loads(path.read_text(encoding="utf-8"))
         ((source, name),) = artifact["metadata"]["settings"]["compilationTarget"].items()
-        if source.startswith("src/") and not source.startswith("src/libraries/"):
+        if source.startswith("src/") and not source.startswith(("src/libraries/", "src/vault/")):
             abis[name] = artifact["abi"]
     return abis
 

@@ -21,7 +21,7 @@ contract VaultAdversariesTest is VaultFixture {
         fee.mint(address(this), 1000e18);
         fee.approve(address(vault), 1000e18);
         vault.supply(address(fee), 1000e18);
-        vm.assertEq(vault.liquidity(address(fee)), 990e18);
+        vm.assertEq(vault.marketOf(address(fee)).cash, 990e18);
 
         _deposit(alice, fee, 300e18);
         _assertPosition(alice, address(fee), 297e18, 0);
@@ -29,13 +29,13 @@ contract VaultAdversariesTest is VaultFixture {
         _borrow(alice, address(fee), 100e18);
         _repay(alice, fee, 99e18);
         _assertPosition(alice, address(fee), 297e18, 100e18 - 98.01e18);
-        vm.assertEq(fee.balanceOf(address(vault)), 297e18 + vault.liquidity(address(fee)));
+        vm.assertEq(fee.balanceOf(address(vault)), 297e18 + vault.marketOf(address(fee)).cash);
     }
 
     function test_ReentrantWithdrawalOfNativeIsRefused() external {
         ReentrantParty thief = new ReentrantParty();
         vm.deal(address(thief), 1 ether);
-        thief.act(address(vault), abi.encodeCall(Vault.depositNative, ()), 1 ether);
+        thief.act(address(vault), abi.encodeCall(Vault.deposit, (NATIVE, 1 ether)), 1 ether);
         thief.arm(address(vault), abi.encodeCall(Vault.withdraw, (NATIVE, 1 ether)));
         thief.act(address(vault), abi.encodeCall(Vault.withdraw, (NATIVE, 1 ether)), 0);
 
@@ -71,7 +71,7 @@ contract VaultAdversariesTest is VaultFixture {
     function test_RefusingReceiverKeepsItsCollateral() external {
         RefusingReceiver wallet = new RefusingReceiver();
         vm.deal(address(wallet), 1 ether);
-        wallet.act(address(vault), abi.encodeCall(Vault.depositNative, ()), 1 ether);
+        wallet.act(address(vault), abi.encodeCall(Vault.deposit, (NATIVE, 1 ether)), 1 ether);
         vm.expectRevert(RefusingReceiver.PaymentRefused.selector);
         wallet.act(address(vault), abi.encodeCall(Vault.withdraw, (NATIVE, 1 ether)), 0);
         _assertPosition(address(wallet), NATIVE, 1 ether, 0);

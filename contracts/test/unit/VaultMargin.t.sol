@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Vault} from "../../src/Vault.sol";
-import {Valuation} from "../../src/libraries/Valuation.sol";
+import {PriceOracle} from "../../src/PriceOracle.sol";
+import {IVault} from "../../src/interfaces/IVault.sol";
 import {VaultFixture} from "../VaultFixture.sol";
 
 /// @notice Valuation over decimals and factors, the initial margin's exact boundary, and broken prices.
@@ -13,7 +13,7 @@ contract VaultMarginTest is VaultFixture {
         _deposit(alice, weth, 3e18);
         _depositNative(alice, 10 ether);
         (uint256 collateralUsd, uint256 debtUsd) = vault.accountValue(alice);
-        vm.assertEq(collateralUsd, 1234e18 + 25_000e18 + 6000e18 + 16_000e18);
+        vm.assertEq(collateralUsd, (1234 + 25_000 + 6000 + 16_000) * USD);
         vm.assertEq(debtUsd, 0);
     }
 
@@ -21,16 +21,16 @@ contract VaultMarginTest is VaultFixture {
         _deposit(alice, wbtc, 1e8);
         _borrow(alice, address(weth), 4e18);
         (, uint256 debtUsd) = vault.accountValue(alice);
-        vm.assertEq(debtUsd, 10_000e18);
+        vm.assertEq(debtUsd, 10_000 * USD);
     }
 
     function test_SmallestDebtIsNeverWorthZero() external {
-        // 1 wei of WETH is worth 2e-15 USD, of native 2e-15; a fall of the price cannot make it free.
         _deposit(alice, usdc, 1e6);
         _borrow(alice, address(weth), 1);
         wethFeed.updateAnswer(1);
         (, uint256 debtUsd) = vault.accountValue(alice);
-        vm.assertEq(debtUsd, 1);
+        // One wei at 1e-18 USD is one unit; a borrow factor of 0.8 makes 1.25 of it, rounded up.
+        vm.assertEq(debtUsd, 2);
     }
 
     function test_BorrowUpToTheInitialMarginExactly() external {
@@ -42,7 +42,9 @@ contract VaultMarginTest is VaultFixture {
     function test_RevertWhen_BorrowingOneUnitBeyondTheInitialMargin() external {
         _deposit(alice, usdc, 15_000e6);
         vm.expectRevert(
-            abi.encodeWithSelector(Vault.InitialMarginNotMet.selector, alice, 15_000e18, 15_000e18 + 1.5e12)
+            abi.encodeWithSelector(
+                IVault.InitialMarginNotMet.selector, alice, 15_000 * USD, 15_000 * USD + 1.5e30
+            )
         );
         _borrow(alice, address(usdc), 10_000e6 + 1);
     }
@@ -51,7 +53,9 @@ contract VaultMarginTest is VaultFixture {
         _deposit(alice, usdc, 15_000e6);
         _borrow(alice, address(usdc), 10_000e6);
         vm.expectRevert(
-            abi.encodeWithSelector(Vault.InitialMarginNotMet.selector, alice, 15_000e18 - 1e12, 15_000e18)
+            abi.encodeWithSelector(
+                IVault.InitialMarginNotMet.selector, alice, 15_000 * USD - 1e30, 15_000 * USD
+            )
         );
         vm.prank(alice);
         vault.withdraw(address(usdc), 1);
@@ -62,7 +66,9 @@ contract VaultMarginTest is VaultFixture {
         _borrow(alice, address(usdc), 10_000e6);
         nativeFeed.updateAnswer(1874e8);
         vm.expectRevert(
-            abi.encodeWithSelector(Vault.InitialMarginNotMet.selector, alice, 14_992e18, 15_000e18 + 1.5e12)
+            abi.encodeWithSelector(
+                IVault.InitialMarginNotMet.selector, alice, 14_992 * USD, 15_000 * USD + 1.5e30
+            )
         );
         _borrow(alice, address(usdc), 1);
     }
@@ -73,7 +79,7 @@ contract VaultMarginTest is VaultFixture {
         for (uint256 i = 0; i < answers.length; ++i) {
             nativeFeed.updateAnswer(answers[i]);
             vm.expectRevert(
-                abi.encodeWithSelector(Valuation.InvalidPrice.selector, NATIVE, answers[i], block.timestamp)
+                abi.encodeWithSelector(PriceOracle.InvalidPrice.selector, NATIVE, answers[i], block.timestamp)
             );
             _borrow(alice, address(usdc), 1e6);
         }
@@ -83,7 +89,7 @@ contract VaultMarginTest is VaultFixture {
         _depositNative(alice, 10 ether);
         uint64 future = uint64(block.timestamp + 1);
         nativeFeed.updateRound(2000e8, future, future);
-        vm.expectRevert(abi.encodeWithSelector(Valuation.InvalidPrice.selector, NATIVE, 2000e8, future));
+        vm.expectRevert(abi.encodeWithSelector(PriceOracle.InvalidPrice.selector, NATIVE, 2000e8, future));
         _borrow(alice, address(usdc), 1e6);
     }
 
@@ -95,7 +101,9 @@ contract VaultMarginTest is VaultFixture {
         _borrow(alice, address(usdc), 1e6);
 
         vm.warp(updatedAt + HEARTBEAT_S + 1);
-        vm.expectRevert(abi.encodeWithSelector(Valuation.StalePrice.selector, NATIVE, updatedAt, HEARTBEAT_S));
+        vm.expectRevert(
+            abi.encodeWithSelector(PriceOracle.StalePrice.selector, NATIVE, updatedAt, HEARTBEAT_S)
+        );
         _borrow(alice, address(usdc), 1e6);
     }
 
@@ -130,5 +138,47 @@ contract VaultMarginTest is VaultFixture {
         usdcFeed.updateAnswer(-1);
         _repay(alice, usdc, 100e6);
         _assertPosition(alice, address(usdc), 1000e6, 0);
+    }
+
+    function test_LoanToValueIsBelowTheLiquidationThreshold() external {
+        // 10,000 of debt: loans need 15,000 of collateral, liquidation comes below 11,500.
+        _deposit(alice, wbtc, 0.3e8);
+        _borrow(alice, address(usdc), 10_000e6);
+        wbtcFeed.updateAnswer(40_000e8);
+        vm.expectPartialRevert(IVault.InitialMarginNotMet.selector);
+        _borrow(alice, address(usdc), 1);
+        vm.assertFalse(vault.isLiquidatable(alice));
+    }
+
+    function test_HealthFactorIsOneExactlyAtTheLiquidationMargin() external {
+        _deposit(alice, wbtc, 0.5e8);
+        _borrow(alice, address(usdc), 10_000e6);
+        wbtcFeed.updateAnswer(23_000e8);
+        vm.assertEq(vault.healthFactor(alice), 1e18);
+        vm.assertFalse(vault.isLiquidatable(alice));
+        wbtcFeed.updateAnswer(23_000e8 - 1);
+        vm.assertTrue(vault.isLiquidatable(alice));
+        vm.assertGt(1e18, vault.healthFactor(alice));
+    }
+
+    /// @dev Health 50, 30, 15 and 0 % of docs/methodology/margin.md are health factors of (1 + health) / 1.15.
+    function test_BackOfficeBandsAreTheseHealthFactors() external {
+        _deposit(alice, wbtc, 0.5e8);
+        _borrow(alice, address(usdc), 10_000e6);
+        int64[4] memory prices = [int64(30_000e8), 26_000e8, 23_000e8, 20_000e8];
+        uint64[4] memory factors =
+            [1.304347826086956521e18, 1.130434782608695652e18, 1e18, 0.869565217391304347e18];
+        for (uint256 i = 0; i < prices.length; ++i) {
+            wbtcFeed.updateAnswer(prices[i]);
+            vm.assertEq(vault.healthFactor(alice), factors[i]);
+        }
+    }
+
+    function test_HealthFactorWithoutDebtIsTheLargestNumber() external {
+        wbtcFeed.updateAnswer(50_000e8);
+        _deposit(alice, wbtc, 1e8);
+        wbtcFeed.updateAnswer(0);
+        vm.assertEq(vault.healthFactor(alice), type(uint256).max);
+        vm.assertFalse(vault.isLiquidatable(alice));
     }
 }

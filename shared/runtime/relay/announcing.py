@@ -10,7 +10,7 @@ from shared.chain.contract_events import ContractLogEvent
 from shared.domain.chain_progress import ChainProgress
 from shared.events import topics
 from shared.events.registry import ADAPTERS
-from shared.events.settlement import EventRetracted, PositionChanged, retraction_id
+from shared.events.settlement import EventRetracted, retraction_id
 from shared.stores import announced_blocks, database
 from shared.stores.announced_blocks import AnnouncedPart, Announcement
 
@@ -20,9 +20,8 @@ _MAX_WRITES = database.MAX_WRITES - 1
 
 
 def ordering_key(event: ContractLogEvent) -> str:
-    """What the order of an event matters for: its account or escrow."""
-    subject = event.account_id if isinstance(event, PositionChanged) else event.escrow
-    return f"{event.chain_id}:{subject}"
+    """What the order of an event matters for: its account, market or escrow."""
+    return f"{event.chain_id}:{event.subject}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import pytest
 from shared.chain.contract_events import announced_topics, decode_log
 from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole, ReleasePolicy
+from shared.domain.interest import RAY
 from shared.domain.network import NATIVE_ASSET, Chain, Token
 from shared.domain.positions import PositionAction
 from shared.errors import TerminalError
@@ -33,6 +34,7 @@ from shared.events.settlement import (
     EscrowReleased,
     EscrowResolved,
     EscrowWithdrawn,
+    MarketChanged,
     PositionChanged,
 )
 
@@ -89,12 +91,16 @@ def _log(
 
 
 def _position(asset: str = USDC, kind: int = 2) -> dict[str, Any]:
-    return _log("PositionChanged", [ALICE, asset], [3, kind, 7, 2**256 - 1, 9], VAULT)
+    return _log("PositionChanged", [ALICE, asset], [3, kind, 7, 2**256 - 1, 9, 9, 4, 5, RAY], VAULT)
+
+
+def _market(rate_per_second: int = 0) -> dict[str, Any]:
+    return _log("MarketChanged", [USDC], [8, 1, 2, 3, RAY, 5, 6, rate_per_second, 1_000], VAULT)
 
 
 def test_the_announced_topics_are_the_documented_ones() -> None:
     documented = {topic for name, topic in TOPICS.items() if name != "AnswerUpdated"}
-    assert len(documented) == 15
+    assert len(documented) == 16
     assert announced_topics() == sorted(documented)
 
 
@@ -105,6 +111,11 @@ def test_the_announced_topics_are_the_documented_ones() -> None:
         (2, PositionAction.WITHDRAW),
         (3, PositionAction.BORROW),
         (4, PositionAction.REPAY),
+        (5, PositionAction.SUPPLY),
+        (6, PositionAction.REDEEM),
+        (7, PositionAction.LIQUIDATE_DEBT),
+        (8, PositionAction.LIQUIDATE_COLLATERAL),
+        (9, PositionAction.WRITE_OFF),
     ],
 )
 def test_a_position_changed(kind: int, action: PositionAction) -> None:
@@ -122,8 +133,43 @@ def test_a_position_changed(kind: int, action: PositionAction) -> None:
         "action": action,
         "amount_base": "7",
         "collateral_base": str(2**256 - 1),
+        "debt_shares": "9",
         "debt_base": "9",
+        "supply_shares": "4",
+        "supplied_base": "5",
+        "borrow_index": str(RAY),
     }
+
+
+def test_a_market_changed() -> None:
+    event = decode_log(CHAIN, _market(), BLOCK_TIME)
+    assert isinstance(event, MarketChanged)
+    assert event.subject == "market:USDC"
+    assert event.model_dump() == {
+        **PLACE,
+        "contract": VAULT,
+        "kind": "market_changed",
+        "asset": "USDC",
+        "asset_address": USDC,
+        "decimals": 6,
+        "sequence": 8,
+        "cash_base": "1",
+        "supply_shares": "2",
+        "debt_shares": "3",
+        "borrow_index": str(RAY),
+        "pending_reserves_base": "5",
+        "reserves_base": "6",
+        "rate_per_second": "0",
+        "reserve_factor_bps": 1_000,
+    }
+
+
+def test_interest_that_positions_cannot_follow_is_refused() -> None:
+    with pytest.raises(TerminalError, match="USDC bears interest"):
+        decode_log(CHAIN, _market(rate_per_second=1), BLOCK_TIME)
+    grown = _log("PositionChanged", [ALICE, USDC], [3, 4, 7, 0, 9, 10, 0, 0, RAY + 1], VAULT)
+    with pytest.raises(TerminalError, match="USDC bears interest"):
+        decode_log(CHAIN, grown, BLOCK_TIME)
 
 
 def test_the_native_asset_has_the_zero_address() -> None:
@@ -243,13 +289,16 @@ def test_a_delivery_versus_payment() -> None:
     ("log", "said"),
     [
         (_position(asset="0x" + "99" * 20), "is not in the network description"),
-        (_position(kind=5), "kind: 5 is none of"),
+        (_position(kind=10), "kind: 10 is none of"),
         (_position(kind=0), "kind: 0 is none of"),
-        ({**_position(), "data": "0x"}, "5 words were due"),
+        ({**_position(), "data": "0x"}, "9 words were due"),
         ({**_position(), "topics": ["0x" + "00" * 32]}, "not one of our events"),
         ({**_position(), "topics": [TOPICS["PositionChanged"]]}, "topics are not those"),
-        (_log("PositionChanged", ["0x01" + "00" * 11 + "aa" * 20, USDC], [1, 1, 1, 1, 1]), "not an address"),
-        (_log("PositionChanged", [ALICE, USDC], [0, 1, 1, 1, 1]), "sequence"),
+        (
+            _log("PositionChanged", ["0x01" + "00" * 11 + "aa" * 20, USDC], [1, 1, 1, 1, 1, 1, 0, 0, RAY]),
+            "not an address",
+        ),
+        (_log("PositionChanged", [ALICE, USDC], [0, 1, 1, 1, 1, 1, 0, 0, RAY]), "sequence"),
         (_log("EscrowApproved", [ESCROW], [2, 3, ALICE, 5]), "role: 3 is none of"),
         (_log("DvpRefunded", [ESCROW], [3, 3]), "depositedRoles: 3 is none of"),
         (_log("EscrowResolved", [ESCROW], [3, 10_001, 1, 3]), "payee_share_bps"),

@@ -16,12 +16,14 @@ from shared.domain.steps import StepError, StepRecord
 from tests.unit.domain.escrow_lives import FOLDS, NEXT_STEPS, numbered
 
 ACCOUNT = "0x" + "a1" * 20
+TAKES_COLLATERAL = {PositionAction.WITHDRAW, PositionAction.LIQUIDATE_COLLATERAL}
+TAKES_DEBT = {PositionAction.REPAY, PositionAction.LIQUIDATE_DEBT, PositionAction.WRITE_OFF}
 MOMENT = datetime(2025, 3, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the relay announced of a deposit, loan, repayment or withdrawal."""
+    """What the relay announced of an account's balances in one asset."""
 
     position: Position
     action: PositionAction
@@ -66,14 +68,17 @@ def _next_report(draw: st.DrawFn, chain: list[Message], revision: int) -> Messag
     ]
     known = standing[-1] if standing else Position(1, asset, 18, 0, 0, sequence=0)
     action = draw(st.sampled_from(PositionAction))
-    held = known.collateral_base if action is PositionAction.WITHDRAW else known.debt_base
-    limit = held if action in (PositionAction.WITHDRAW, PositionAction.REPAY) else 10
-    amount = draw(st.integers(0, limit))
-    sign = 1 if action in (PositionAction.DEPOSIT, PositionAction.BORROW) else -1
-    collateral = known.collateral_base + sign * amount * (
-        action in (PositionAction.DEPOSIT, PositionAction.WITHDRAW)
-    )
-    debt = known.debt_base + sign * amount * (action in (PositionAction.BORROW, PositionAction.REPAY))
+    collateral, debt = known.collateral_base, known.debt_base
+    held = collateral if action in TAKES_COLLATERAL else debt
+    amount = draw(st.integers(0, held if action in TAKES_COLLATERAL | TAKES_DEBT else 10))
+    if action in TAKES_COLLATERAL:
+        collateral -= amount
+    elif action in TAKES_DEBT:
+        debt -= amount
+    elif action is PositionAction.DEPOSIT:
+        collateral += amount
+    elif action is PositionAction.BORROW:
+        debt += amount
     number = len(chain) + 1
     position = Position(1, asset, 18, collateral, debt, sequence=number, revision=revision)
     return Message(number, Report(position, action, amount), revision)
