@@ -26,6 +26,7 @@ from shared.domain.margin_pack import (
 )
 from shared.domain.positions import Account
 from shared.domain.sharding import SLOTS, Shard, slot_of
+from shared.errors import ConflictError
 from shared.stores import accounts, database, margin_snapshots, margin_states
 from shared.stores.margin_snapshots import Head, HeadRead, PackWriter
 
@@ -122,7 +123,11 @@ def pack_book(client: database.Client, *, now: datetime) -> Packing:
         head = _pack(client, None, read, writer)
     named = set(head.packs)
     old = margin_snapshots.list_packs_before(client, now - _KEPT_FOR)
-    margin_snapshots.delete_packs(client, (name for name in old if name not in named))
+    try:
+        margin_snapshots.delete_packs(client, {name: old[name] for name in old if name not in named})
+    except ConflictError:
+        # Another packing is writing one of them again, to name it.
+        _log.info("old packs are left to the next packing")
     return Packing(sum(head.sizes), head.buckets, writer.written)
 
 

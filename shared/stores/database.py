@@ -100,9 +100,10 @@ class Commit:
         self._batch.set(self._client.document(path), _stamped(data))
         return len(self._batch) - 1
 
-    def delete(self, path: str) -> None:
-        """Delete a document if it exists."""
-        self._batch.delete(self._client.document(path))
+    def delete(self, path: str, *, read_at: Any | None = None) -> None:
+        """Delete a document if it exists; with ``read_at``, one that has not changed since."""
+        option = None if read_at is None else self._client.write_option(last_update_time=read_at)
+        self._batch.delete(self._client.document(path), option=option)
 
     def announce(self, topic: str, event: Event, *, ordering_key: str = "") -> None:
         """Announce an event together with the writes."""

@@ -159,17 +159,26 @@ class PackWriter:
         self._commit, self._bytes = database.Commit(self._client), 0
 
 
-def list_packs_before(client: firestore.Client, moment: datetime) -> list[str]:
-    """The names of packs written before ``moment``; their data is not read."""
+def list_packs_before(client: firestore.Client, moment: datetime) -> dict[str, Any]:
+    """Packs written before ``moment`` by name, with what their deletion is conditioned on."""
     statement = (
         client.collection(PACKS)
         .where(filter=firestore.FieldFilter("updated_at", "<", moment))
         .order_by("updated_at")
         .select(["updated_at"])
     )
-    return [document.id for document in database.query(statement)]
+    return {document.id: document.read_at for document in database.query(statement)}
 
 
-def delete_packs(client: firestore.Client, names: Iterable[str]) -> None:
-    """Delete packs that no head names."""
-    database.delete_all(client, (f"{PACKS}/{name}" for name in names))
+def delete_packs(client: firestore.Client, packs: Mapping[str, Any]) -> None:
+    """Delete packs, by name with what :func:`list_packs_before` gave for each.
+
+    Raises:
+        ConflictError: one was written again meanwhile; some may have been deleted.
+    """
+    wanted = list(packs.items())
+    for start in range(0, len(wanted), database.MAX_WRITES):
+        commit = database.Commit(client)
+        for name, read_at in wanted[start : start + database.MAX_WRITES]:
+            commit.delete(f"{PACKS}/{name}", read_at=read_at)
+        commit.apply()

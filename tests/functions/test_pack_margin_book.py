@@ -24,6 +24,7 @@ from tests.conftest import Project
 from tests.firestore_bill import metered
 from tests.functions.book import account, announced_states, records, store_accounts, store_tick
 from tests.functions.conftest import Caller, Outage, Tap
+from tests.functions.instances import Instances
 from tests.messages import new_address, now, positions_changed, price_tick
 
 EVALUATE = "evaluate_margin"
@@ -181,6 +182,41 @@ def test_a_crash_before_the_head_leaves_the_snapshot_whole_and_is_cleared_away(w
     world.pack()
     named = set(world.store.document(margin_snapshots.HEAD_PATH).get().get("packs"))
     assert {pack.id for pack in packs.stream()} == named
+
+
+def test_a_process_killed_while_packing_leaves_a_whole_snapshot(world: World, project: Project) -> None:
+    book = _borrowers(200)
+    store_accounts(world.store, book)
+    packs = world.store.collection(margin_snapshots.PACKS)
+    with Instances(project, PACK) as instances:
+        url = instances.start()
+        instances.request_and_kill(
+            url, None, once=lambda: next(iter(packs.limit(1).stream()), None) is not None
+        )
+
+    client = world.restart()
+    left = load_snapshot(client, WHOLE)
+    assert left is None or set(left.accounts.ids) == {each.account_id for each in book}
+    assert world.pack()["accounts"] == 200
+    world.tick("1700")
+    assert len(records(world.store)) == 200
+
+
+def test_a_pack_that_is_written_again_is_not_cleared_away(world: World) -> None:
+    """Two packings at once: one clears away what the other has just written, to name it."""
+    client = world.restart()
+    data = encode_pack([], bucket=3, buckets=2 * SLOTS)
+    writer = margin_snapshots.PackWriter(client)
+    name = writer.put(3, data)
+    writer.flush()
+    _age(world.store, margin_snapshots.PACKS, [name])
+    listed = margin_snapshots.list_packs_before(client, now())
+    assert set(listed) == {name}
+    writer.put(3, data)
+    writer.flush()
+    with pytest.raises(ConflictError):
+        margin_snapshots.delete_packs(client, listed)
+    assert world.store.document(f"{margin_snapshots.PACKS}/{name}").get().exists
 
 
 def test_a_packing_that_a_later_one_overtook_changes_nothing(world: World, project: Project) -> None:
