@@ -24,6 +24,7 @@ FUNCTIONS = {
     "replay_dead_letters": "functions.platform.replay_dead_letters",
     "dismiss_dead_letters": "functions.platform.dismiss_dead_letters",
     "health": "functions.platform.health",
+    "measure_risk": "functions.risk.measure_risk",
 }
 
 

@@ -56,6 +56,7 @@ def settings(project: str, places: Places, intervals: Intervals, log_level: str)
         "SWEEP_INTERVAL_S": f"{intervals.sweep_s:g}",
         "ARCHIVE_INTERVAL_S": f"{intervals.archive_s:g}",
         "MARGIN_SHARDS": "1",
+        "RISK_BLOCK_ACCOUNTS": "10000",
         "WINDOW_S": f"{intervals.window_s:g}",
     }
 

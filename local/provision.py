@@ -18,7 +18,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PushConfig, Subscription, Topic
 
-from shared.manifest import Function, Manifest, Table, subscription_id
+from shared.manifest import Function, Manifest, Table, View, subscription_id
+from shared.warehouse.client import view_statement
 
 _PARALLEL_CALLS = 8
 _T = TypeVar("_T")
@@ -60,7 +61,10 @@ def provision_messaging(
 
 
 def provision_warehouse(manifest: Manifest, *, project: str, bigquery_url: str, dataset: str) -> None:
-    """Create the dataset and its tables.
+    """Create the dataset, its tables and its views.
+
+    The emulator makes no materialised views by the interface that Terraform uses: they are plain views here,
+    which show the same.
 
     Raises:
         google.api_core.exceptions.GoogleAPICallError: the emulator refused one.
@@ -74,6 +78,8 @@ def provision_warehouse(manifest: Manifest, *, project: str, bigquery_url: str, 
         client.create_dataset(f"{project}.{dataset}", exists_ok=True)
         for table in manifest.warehouse.tables.values():
             client.create_table(_table(table, f"{project}.{dataset}"), exists_ok=True)
+        for view in manifest.warehouse.views.values():
+            client.create_table(_view(view, f"{project}.{dataset}"), exists_ok=True)
     finally:
         client.close()  # type: ignore[no-untyped-call]
 
@@ -115,6 +121,13 @@ def _table(table: Table, dataset: str) -> bigquery.Table:
     created.description = table.description
     created.time_partitioning = bigquery.TimePartitioning(field=table.partition)
     created.clustering_fields = list(table.cluster)
+    return created
+
+
+def _view(view: View, dataset: str) -> bigquery.Table:
+    created = bigquery.Table(f"{dataset}.{view.name}")
+    created.description = view.description
+    created.view_query = view_statement(view.name, dataset)
     return created
 
 

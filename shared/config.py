@@ -79,6 +79,12 @@ def _seconds(value: str) -> float:
     return float(seconds)
 
 
+def _count(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"must be a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
 def _rpc_urls(value: str) -> Mapping[int, tuple[str, ...]]:
     urls: dict[int, tuple[str, ...]] = {}
     for entry in value.split():
@@ -189,6 +195,9 @@ SPECS: Mapping[str, SettingSpec] = {
     "ARCHIVE_INTERVAL_S": SettingSpec(_seconds, "Seconds between batches into BigQuery.", "2"),
     "MARGIN_SHARDS": SettingSpec(
         _shards, "Into how many shards the margin book is cut: 1 up to some hundred thousand accounts.", "1"
+    ),
+    "RISK_BLOCK_ACCOUNTS": SettingSpec(
+        _count, "Accounts that measure_risk measures at a time, in one function's memory and time.", "10000"
     ),
     "WINDOW_S": SettingSpec(_seconds, "Seconds for which one scheduled invocation keeps ticking.", "55"),
     "SMTP_URL": SettingSpec(_smtp, "The mail relay.", "smtp://127.0.0.1:1025", secret=True),
@@ -316,6 +325,11 @@ class Settings:
     def margin_shards(self) -> int:
         """Into how many shards the margin book is cut."""
         return int(self._get("MARGIN_SHARDS"))
+
+    @property
+    def risk_block_accounts(self) -> int:
+        """Accounts that are measured at a time."""
+        return int(self._get("RISK_BLOCK_ACCOUNTS"))
 
     @property
     def window_s(self) -> float:

@@ -205,7 +205,7 @@ class Column:
 
     name: str
     type: Literal["STRING", "TIMESTAMP", "INT64", "NUMERIC", "BIGNUMERIC", "FLOAT64", "BOOL", "DATE"]
-    mode: Literal["REQUIRED", "NULLABLE"]
+    mode: Literal["REQUIRED", "NULLABLE", "REPEATED"]
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,20 @@ class Table:
 
 
 @dataclass(frozen=True)
+class View:
+    """A view of the tables, defined in ``shared/warehouse/views/<name>.sql``.
+
+    ``materialized``: BigQuery keeps its result and refreshes it as its tables grow; it shows the same.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    description: str
+    materialized: bool
+
+
+@dataclass(frozen=True)
 class Warehouse:
     """The dataset that holds the history."""
 
@@ -229,6 +243,7 @@ class Warehouse:
 
     dataset: str
     tables: Mapping[str, Table]
+    views: Mapping[str, View]
 
 
 @dataclass(frozen=True)
@@ -313,6 +328,7 @@ def _expand(document: Mapping[str, Any]) -> dict[str, Any]:
             }
             for name, table in _named(warehouse, "tables").items()
         },
+        "views": _named(warehouse, "views") if "views" in warehouse else {},
     }
     return expanded
 

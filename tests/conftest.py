@@ -134,6 +134,7 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
         SWEEP_INTERVAL_S="0.2",
         ARCHIVE_INTERVAL_S="0.2",
         MARGIN_SHARDS="1",
+        RISK_BLOCK_ACCOUNTS="10000",
         WINDOW_S="0.1",
         HERMES_URLS="http://127.0.0.1:9",
         HERMES_API_KEY="pyth-key-of-the-tests",

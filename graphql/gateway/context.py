@@ -15,6 +15,7 @@ from shared.domain.network import Network
 if TYPE_CHECKING:
     from gateway.live.hub import LiveHub
     from gateway.loaders import Loaders
+    from gateway.risk.history_models import HistoryModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Context:
     stores: StoreReader
     live: LiveHub
     loaders: Loaders
+    histories: HistoryModels
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -23,6 +23,7 @@ from gateway.margin.subscriptions import MarginSubscriptions
 from gateway.marks.queries import MarkQueries
 from gateway.marks.subscriptions import MarkSubscriptions
 from gateway.platform.queries import PlatformQueries
+from gateway.risk.measured_queries import MeasuredRiskQueries
 from gateway.risk.queries import RiskQueries
 from gateway.scalars import SCALARS
 
@@ -38,6 +39,7 @@ class Query(
     HistoryQueries,
     RiskQueries,
     ChainQueries,
+    MeasuredRiskQueries,
     PlatformQueries,
 ):
     """The root of queries."""

@@ -11,6 +11,7 @@ from gateway.limits import Limits
 from gateway.live.hub import LiveHub
 from gateway.loaders import Loaders
 from gateway.reading import StoreReader
+from gateway.risk.history_models import HistoryModels
 from gateway.schema import build_schema
 from gateway.sessions import Sessions
 from shared.config import Settings
@@ -31,6 +32,7 @@ class Gateway:
     sessions: Sessions
     live: LiveHub
     engine: Engine
+    histories: HistoryModels
 
     def context(self, key: ApiKey) -> Context:
         """The context of one operation."""
@@ -41,6 +43,7 @@ class Gateway:
             stores=self.stores,
             live=self.live,
             loaders=Loaders(key, self.network, self.stores, self.live),
+            histories=self.histories,
         )
 
     async def start(self) -> None:
@@ -78,4 +81,5 @@ def build_gateway(settings: Settings, limits: Limits | None = None) -> Gateway:
         sessions=Sessions(keys),
         live=LiveHub(network, stores),
         engine=Engine(build_schema(), bounds),
+        histories=HistoryModels(network, stores),
     )

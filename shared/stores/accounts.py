@@ -93,6 +93,19 @@ def list_page(
     return [decode(document.fields) for document in database.query(statement)]
 
 
+def list_up_to(
+    client: firestore.Client, *, after: str | None, until: str | None, limit: int
+) -> list[Account]:
+    """Up to ``limit`` accounts in order of id, from the one behind ``after`` to ``until`` (None: to the
+    last)."""
+    statement = client.collection(COLLECTION).order_by("account_id").limit(limit)
+    if after is not None:
+        statement = statement.start_after({"account_id": after})
+    if until is not None:
+        statement = statement.end_at({"account_id": until})
+    return [decode(document.fields) for document in database.query(statement)]
+
+
 def list_versions_since(
     client: firestore.Client, moment: datetime, slots: Iterable[int] | None = None
 ) -> dict[str, int]:

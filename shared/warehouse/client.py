@@ -48,7 +48,9 @@ def connect(settings: Settings) -> Warehouse:
 
 
 def query(
-    warehouse: Warehouse, name: str, parameters: Iterable[bigquery.ScalarQueryParameter]
+    warehouse: Warehouse,
+    name: str,
+    parameters: Iterable[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter],
 ) -> list[dict[str, Any]]:
     """The rows of ``shared/warehouse/queries/<name>.sql`` with these parameters.
 
@@ -68,6 +70,13 @@ def query(
         return [dict(row) for row in rows]
     except FAILURES as error:
         raise RetryableError(f"BigQuery did not answer query {name}: {error}") from error
+
+
+def view_statement(name: str, dataset: str) -> str:
+    """What the view ``shared/warehouse/views/<name>.sql`` selects, from the tables of a dataset
+    (``project.dataset``)."""
+    text = resources.files("shared.warehouse").joinpath("views", f"{name}.sql").read_text()
+    return text.format(dataset=dataset)
 
 
 def list_tables(warehouse: Warehouse) -> list[str]:

@@ -43,6 +43,7 @@ MALFORMED = {
     "SWEEP_INTERVAL_S": "soon",
     "ARCHIVE_INTERVAL_S": "NaN",
     "MARGIN_SHARDS": "3",
+    "RISK_BLOCK_ACCOUNTS": "1e4",
     "WINDOW_S": "Infinity",
     "SMTP_URL": "http://127.0.0.1:25",
     "MAIL_FROM": "nobody",

@@ -104,6 +104,22 @@ def accesses(number: int) -> list[Access]:
         _of("Query.stressScenarios", "{ stressScenarios { name } }", Scope.ACCOUNTS_READ),
         _of("Query.chainSync", "{ chainSync { name } }", Scope.OPERATIONS_READ, unrestricted=True),
         _of(
+            "Account.risk", f'{{ account(id: "{account}") {{ risk {{ accountId }} }} }}', Scope.ACCOUNTS_READ
+        ),
+        _of(
+            "Query.riskHistory",
+            f'{{ riskHistory(accountId: "{account}", from: "2026-01-01T00:00:00Z",'
+            ' to: "2027-01-01T00:00:00Z") { edges { node { id accountId } } } }',
+            Scope.HISTORY_READ,
+        ),
+        _of(
+            "Query.backtest",
+            f'{{ backtest(accountId: "{account}") {{ accountId unmeasuredReason }} }}',
+            Scope.ACCOUNTS_READ,
+        ),
+        _of("Query.houseRisk", "{ houseRisk { esUsd } }", Scope.OPERATIONS_READ, unrestricted=True),
+        _of("Query.houseStress", "{ houseStress { scenario } }", Scope.OPERATIONS_READ, unrestricted=True),
+        _of(
             "Query.systemStatus", "{ systemStatus { deadLetters } }", Scope.OPERATIONS_READ, unrestricted=True
         ),
         _of(

@@ -12,9 +12,9 @@ COMMITTED: dict[str, list[str]] = json.loads(MODULES_FILE.read_bytes())
 
 # What would cost a function more than everything else that it imports, and which may load it.
 HEAVY = {
-    "numpy": {"evaluate_margin", "pack_margin_book"},
-    "scipy": {"evaluate_margin"},
-    "google.cloud.bigquery": {"archive_events", "health"},
+    "numpy": {"evaluate_margin", "measure_risk", "pack_margin_book"},
+    "scipy": {"evaluate_margin", "measure_risk"},
+    "google.cloud.bigquery": {"archive_events", "health", "measure_risk"},
     "strawberry": set[str](),
     "graphql": set[str](),
     "web3": set[str](),

@@ -20,12 +20,20 @@ from gateway.pagination import (
     page,
 )
 from gateway.permissions import NeedsAlertsScope, NeedsEscrowsScope
-from gateway.risk.reading import account_requirements
+from gateway.risk.measures import (
+    DEFAULT_LEVEL,
+    AccountRisk,
+    RiskMethod,
+    horizon_argument,
+    level_argument,
+)
+from gateway.risk.reading import account_requirements, account_risk
 from gateway.risk.requirements import MarginRequirements
 from gateway.scalars import BigInt, DateTime, Decimal
 from shared.domain import positions
 from shared.domain.money import whole_tokens
 from shared.events.margin import transition_id
+from shared.risk.measurement_policy import RiskMethod as Method
 
 
 @strawberry.type(description="What an account holds and owes in one asset on one chain.")
@@ -55,6 +63,23 @@ class Account:
     @strawberry.field(description="What margin requires and leaves free at the latest tick.")
     async def requirements(self, info: Info) -> MarginRequirements:
         return await account_requirements(info, str(self.id))
+
+    @strawberry.field(description="VaR and expected shortfall of its positions at the latest tick.")
+    async def risk(
+        self,
+        info: Info,
+        level: Decimal = DEFAULT_LEVEL,
+        horizon_days: int = 1,
+        method: RiskMethod = Method.FILTERED,  # type: ignore[valid-type]
+    ) -> AccountRisk:
+        level_argument(level)
+        return await account_risk(
+            info,
+            str(self.id),
+            level=level,
+            horizon_days=horizon_argument(horizon_days),
+            method=Method(method),
+        )
 
     @strawberry.field(permission_classes=[NeedsAlertsScope], description="Its alerts, newest first.")
     async def alerts(

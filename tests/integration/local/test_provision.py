@@ -119,4 +119,7 @@ def test_the_deployed_manifest_is_created_whole(emulators: EmulatorHosts, projec
     expected = sum(len(each.topics) + len(each.pulls) for each in manifest.functions.values())
     assert len(subscriptions(emulators, project_id)) == expected + len(manifest.topics)
     listed = ask_json(f"{emulators.bigquery}/bigquery/v2/projects/{project_id}/datasets/fusion/tables")
-    assert {each["tableReference"]["tableId"] for each in listed["tables"]} == set(manifest.warehouse.tables)
+    assert {each["tableReference"]["tableId"] for each in listed["tables"]} == {
+        *manifest.warehouse.tables,
+        *manifest.warehouse.views,
+    }

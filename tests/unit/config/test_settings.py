@@ -40,6 +40,7 @@ READ: dict[str, tuple[str, str, Any]] = {
     "SWEEP_INTERVAL_S": ("2", "sweep_interval_s", 2.0),
     "ARCHIVE_INTERVAL_S": ("2.5", "archive_interval_s", 2.5),
     "MARGIN_SHARDS": ("8", "margin_shards", 8),
+    "RISK_BLOCK_ACCOUNTS": ("10000", "risk_block_accounts", 10000),
     "WINDOW_S": ("55", "window_s", 55.0),
     "HERMES_URLS": (
         "https://hermes.example/a,http://other.example",
@@ -79,6 +80,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "SWEEP_INTERVAL_S": ("-0.5",),
     "ARCHIVE_INTERVAL_S": ("Infinity",),
     "MARGIN_SHARDS": ("", "0", "3", "64", "-1", "1.0"),
+    "RISK_BLOCK_ACCOUNTS": ("0", "-3", "1.5", "many", ""),
     "WINDOW_S": ("a minute",),
     "HERMES_URLS": ("", "hermes.example", "ftp://hermes.example", "https://hermes.example,"),
     "HERMES_API_KEY": ("", "two words", "line\nbreak"),

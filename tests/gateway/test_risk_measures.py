@@ -1,0 +1,363 @@
+"""``account { risk }``, ``backtest``, ``riskHistory``, ``houseRisk``, ``houseStress``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.risk.backtest import backtest_var
+from shared.risk.measurement_policy import RiskMethod, measurement_policy
+from shared.risk.scenarios import PriceHistory, filtered_scenarios, join_histories
+from shared.risk.tail import var_es
+from shared.warehouse import client as warehouse_client
+from shared.warehouse.loading import load_once
+from shared.warehouse.rows import Row
+from tests.closes import day_before, made_up_closes, write_closes
+from tests.gateway.conftest import Server
+from tests.gateway.test_risk_preview import wait_for_tick
+from tests.gateway.world import World, address
+
+POLICY = measurement_policy()
+CLOSES = POLICY.n_returns + 1
+NUMBERS = """varUsd esUsd unmeasuredReason netUsd grossUsd level horizonDays method positionVersion
+  components { asset exposureUsd componentVarUsd componentEsUsd }
+  history { asset closes needed missingDays sufficient }
+  basis { scenarioSetId definition horizonDays historyFirst historyLast observations missingAssets }"""
+RISK = f"""query(
+    $id: ID!, $level: Decimal! = "0.99", $horizonDays: Int! = 1, $method: RiskMethod! = FILTERED) {{
+  account(id: $id) {{ risk(level: $level, horizonDays: $horizonDays, method: $method) {{ {NUMBERS} }} }} }}"""
+HISTORY = """query($id: ID!, $to: DateTime! = "2026-04-01T00:00:00Z", $level: Decimal! = "0.99",
+  $horizonDays: Int! = 1, $method: RiskMethod! = FILTERED, $after: String) {
+  riskHistory(accountId: $id, from: "2026-03-01T00:00:00Z", to: $to, first: 2, after: $after, level: $level,
+    horizonDays: $horizonDays, method: $method) { pageInfo { hasNextPage endCursor }
+    edges { node { asOf varUsd esUsd unmeasuredReason missingAssets
+      basis { observations historyFirst } } } } }"""
+BACKTEST = """query(
+    $id: ID!, $days: Int! = 100, $level: Decimal! = "0.95", $method: RiskMethod! = HISTORICAL) {
+  backtest(accountId: $id, level: $level, method: $method, days: $days) {
+    unmeasuredReason windowDays
+    history { asset closes needed sufficient }
+    result { days first last exceedanceCount expectedCount exceedances { date pnlUsd varUsd } trafficLight
+      kupiec { statistic pValue } christoffersen { pValue } conditionalCoverage { pValue }
+      worst250Days acerbiSzekelyZ2 esPValue } } }"""
+
+
+@pytest.fixture
+def key(world: World, server: Server) -> str:
+    """A key over account 1 (10 ETH, 10,000 USDC of debt) at a tick, with tables but no closes."""
+    world.project.provision_warehouse()
+    world.put_accounts(world.account(1))
+    world.announce_tick(world.tick(1))
+    key = world.key()
+    wait_for_tick(server, key, 1)
+    return key
+
+
+def put_closes(world: World, **n_days: int) -> None:
+    """Write made-up closes up to yesterday."""
+    write_closes(
+        warehouse_client.connect(world.settings), n_days, last=day_before(world.now), as_of=world.now
+    )
+
+
+def joined(n_returns: int) -> Any:
+    """The returns of ETH and USDC that `put_closes` writes where both have ``n_returns`` + 1 days."""
+    days = np.datetime64(day_before(datetime.now(UTC))) - np.arange(n_returns + 1)[::-1]
+    histories = {
+        number: PriceHistory(days, np.array(made_up_closes(asset, n_returns + 1)))
+        for number, asset in enumerate(("ETH", "USDC"))
+    }
+    return join_histories(histories, 2, n_returns)
+
+
+def test_risk_is_that_of_the_positions_at_the_latest_tick(server: Server, world: World, key: str) -> None:
+    put_closes(world, ETH=CLOSES, USDC=CLOSES)
+    marks = server.query("{ marks { marks { asset price } } }", key=key)["marks"]["marks"]
+    price = {mark["asset"]: float(mark["price"]) for mark in marks}
+    exposures = np.array([10.0 * price["ETH"], -10_000.0 * price["USDC"]])
+    scenarios = filtered_scenarios(joined(POLICY.n_returns), decay=POLICY.ewma_decay)
+    var, es = (float(value[0]) for value in var_es(scenarios.returns @ exposures, 0.99))
+
+    risk = server.query(RISK, {"id": address(1)}, key=key)["account"]["risk"]
+
+    shown = [float(risk[name]) for name in ("varUsd", "esUsd", "netUsd", "grossUsd")]
+    assert shown == pytest.approx([var, es, exposures.sum(), abs(exposures).sum()])
+    assert (risk["level"], risk["horizonDays"], risk["method"]) == ("0.99", 1, "FILTERED")
+    assert [part["asset"] for part in risk["components"]] == ["ETH", "USDC"]
+    assert sum(float(part["componentVarUsd"]) for part in risk["components"]) == pytest.approx(var)
+    assert sum(float(part["componentEsUsd"]) for part in risk["components"]) == pytest.approx(es)
+    assert risk["history"][0] == {
+        "asset": "ETH",
+        "closes": CLOSES,
+        "needed": CLOSES,
+        "missingDays": 0,
+        "sufficient": True,
+    }
+    assert risk["basis"]["observations"] == POLICY.n_returns
+    assert risk["basis"]["historyLast"] == scenarios.last
+    assert risk["unmeasuredReason"] is None
+
+
+def test_every_method_answers_over_one_day_and_ten(server: Server, world: World, key: str) -> None:
+    put_closes(world, ETH=CLOSES, USDC=CLOSES)
+    fields = " ".join(
+        f"m{number}_{days}: risk(method: {method.name}, horizonDays: {days}) "
+        "{ method varUsd esUsd unmeasuredReason basis { horizonDays } }"
+        for number, method in enumerate(RiskMethod)
+        for days in (1, 10)
+    )
+    found = server.query(f'{{ account(id: "{address(1)}") {{ {fields} }} }}', key=key)["account"]
+    for number, method in enumerate(RiskMethod):
+        one, ten = found[f"m{number}_1"], found[f"m{number}_10"]
+        assert one["method"] == method.name
+        assert (one["basis"]["horizonDays"], ten["basis"]["horizonDays"]) == (1, 10)
+        if method is RiskMethod.CORNISH_FISHER:
+            assert one["varUsd"] is not None or "domain" in one["unmeasuredReason"]
+            continue
+        assert 0 < float(one["varUsd"]) < float(ten["varUsd"])
+        assert float(one["varUsd"]) < float(one["esUsd"])
+
+
+def test_too_little_history_says_how_much_is_missing_and_of_which_asset(
+    server: Server, world: World, key: str
+) -> None:
+    nothing = server.query(RISK, {"id": address(1)}, key=key)["account"]["risk"]
+    assert (nothing["varUsd"], nothing["components"], nothing["basis"]) == (None, None, None)
+    assert nothing["unmeasuredReason"] == (
+        f"ETH: no daily close, {CLOSES} are needed; USDC: no daily close, {CLOSES} are needed"
+    )
+    put_closes(world, ETH=40, USDC=CLOSES)
+    short = server.query(RISK, {"id": address(1)}, key=key)["account"]["risk"]
+    assert (short["varUsd"], short["esUsd"]) == (None, None)
+    assert short["unmeasuredReason"] == f"ETH: 40 daily closes of {CLOSES} needed, {CLOSES - 40} missing"
+    assert [(h["asset"], h["closes"], h["sufficient"]) for h in short["history"]] == [
+        ("ETH", 40, False),
+        ("USDC", CLOSES, True),
+    ]
+    assert short["basis"]["missingAssets"] == ["ETH"]
+    tested = server.query(BACKTEST, {"id": address(1)}, key=key)["backtest"]
+    assert tested["result"] is None
+    needed = CLOSES + 100
+    assert tested["unmeasuredReason"].startswith(f"ETH: 40 daily closes of {needed} needed")
+
+
+def test_an_unvalued_account_has_no_risk(server: Server, world: World, key: str) -> None:
+    put_closes(world, ETH=CLOSES, USDC=CLOSES)
+    world.put_accounts(world.account(2, extra_asset="DOGE"))
+    risk = server.query(RISK, {"id": address(2)}, key=key)["account"]["risk"]
+    assert (risk["varUsd"], risk["netUsd"], risk["components"]) == (None, None, None)
+    assert risk["unmeasuredReason"] == "no usable mark of DOGE"
+
+
+BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
+    (RISK, {"level": "0.49"}, "level"),
+    (RISK, {"level": "1"}, "level"),
+    (RISK, {"level": "0.9999"}, "level"),
+    (RISK, {"horizonDays": 0}, "horizonDays"),
+    (RISK, {"horizonDays": 31}, "horizonDays"),
+    (BACKTEST, {"days": 49}, "days"),
+    (BACKTEST, {"days": 501}, "days"),
+    (BACKTEST, {"level": "2"}, "level"),
+    (BACKTEST, {"id": "0x1"}, "accountId"),
+    (HISTORY, {"level": "0.96"}, "level"),
+    (HISTORY, {"horizonDays": 2}, "horizonDays"),
+    (HISTORY, {"method": "MONTE_CARLO_T"}, "method"),
+    (HISTORY, {"to": "2026-03-01T00:00:00Z"}, "to"),
+    ("query($level: Decimal!) { houseRisk(level: $level) { esUsd } }", {"level": "0.96"}, "level"),
+]
+
+
+def test_bad_input_names_the_argument(server: Server, world: World, key: str) -> None:
+    put_closes(world, ETH=CLOSES, USDC=CLOSES)
+    for query, variables, argument in BAD_INPUT:
+        used = variables if "houseRisk" in query else {"id": address(1), **variables}
+        body = server.post(query, used, key=key).json()
+        (error,) = body["errors"]
+        found = (error["extensions"]["code"], error["extensions"].get("argument"))
+        assert found == ("BAD_USER_INPUT", argument), (variables, error)
+        assert error["message"].startswith(argument), error
+        if query == HISTORY and argument != "to":
+            assert "recorded are" in error["message"]
+
+
+def test_backtest_counts_what_the_core_counts(server: Server, world: World, key: str) -> None:
+    n_returns = POLICY.n_returns + 100
+    put_closes(world, ETH=n_returns + 1, USDC=n_returns + 1)
+    marks = server.query("{ marks { marks { asset price } } }", key=key)["marks"]["marks"]
+    price = {mark["asset"]: float(mark["price"]) for mark in marks}
+    exposures = np.array([10.0 * price["ETH"], -10_000.0 * price["USDC"]])
+    pnl = joined(n_returns).returns @ exposures
+    window = POLICY.n_returns
+    var = np.array([var_es(pnl[day : day + window], 0.95)[0][0] for day in range(100)])
+    expected = backtest_var(pnl[window:], var, 0.95)
+
+    found = server.query(BACKTEST, {"id": address(1)}, key=key)["backtest"]
+
+    result = found["result"]
+    assert (result["days"], found["windowDays"]) == (100, window)
+    assert result["exceedanceCount"] == len(result["exceedances"]) == expected.exceedances
+    assert result["expectedCount"] == pytest.approx(5.0)
+    assert result["kupiec"]["pValue"] == pytest.approx(expected.kupiec.p_value)
+    assert result["christoffersen"]["pValue"] == pytest.approx(expected.independence.p_value)
+    assert result["conditionalCoverage"]["pValue"] == pytest.approx(expected.conditional_coverage.p_value)
+    assert result["trafficLight"] == expected.zone.name
+    assert all(float(e["pnlUsd"]) < -float(e["varUsd"]) for e in result["exceedances"])
+    assert 0.0 <= result["esPValue"] <= 1.0
+
+
+def recorded(
+    as_of: datetime, number: int, var: float | None, *, method: str = "filtered", reason: str | None = None
+) -> Row:
+    """A row as measure_risk writes it."""
+    row_id = f"{as_of.isoformat()}:{address(number)}:{method}:1d:0.99"
+    values = {
+        "row_id": row_id,
+        "account_id": address(number),
+        "as_of": as_of.isoformat(),
+        "tick_sequence": 1,
+        "position_version": 3,
+        "method": method,
+        "horizon_days": 1,
+        "level": 0.99,
+        "net_usd": 100.0,
+        "gross_usd": 300.0,
+        "var_usd": var,
+        "es_usd": None if var is None else 2 * var,
+        "unmeasured_reason": reason,
+        "missing_assets": ["LINK"] if reason else [],
+        "definition": "d",
+        "scenario_set_id": "s",
+        "scenario_definition": "x",
+        "history_first": "2025-01-01",
+        "history_last": "2026-01-01",
+        "n_observations": 365,
+    }
+    return Row("portfolio_risks", row_id, values)
+
+
+def test_risk_history_is_paged_and_each_result_once(server: Server, world: World, key: str) -> None:
+    days = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2, 3)]
+    rows = [
+        recorded(days[0], 1, 10.5),
+        recorded(days[1], 1, None, reason="LINK: no daily close"),
+        recorded(days[2], 1, 12.0),
+        recorded(days[2], 1, 99.0, method="historical"),
+        recorded(days[2], 2, 77.0),
+    ]
+    warehouse = warehouse_client.connect(world.settings)
+    for number in range(2):
+        load_once(warehouse, "portfolio_risks", rows, load_id=f"{number}")
+    first = server.query(HISTORY, {"id": address(1)}, key=key)["riskHistory"]
+    assert first["pageInfo"]["hasNextPage"]
+    nodes = [edge["node"] for edge in first["edges"]]
+    assert [(node["varUsd"], node["esUsd"]) for node in nodes] == [("10.500000", "21.000000"), (None, None)]
+    assert (nodes[1]["unmeasuredReason"], nodes[1]["missingAssets"]) == ("LINK: no daily close", ["LINK"])
+    assert nodes[0]["basis"] == {"observations": 365, "historyFirst": "2025-01-01"}
+    after = first["pageInfo"]["endCursor"]
+    rest = server.query(HISTORY, {"id": address(1), "after": after}, key=key)["riskHistory"]
+    assert [edge["node"]["varUsd"] for edge in rest["edges"]] == ["12.000000"]
+    assert not rest["pageInfo"]["hasNextPage"]
+
+
+def house_row(as_of: datetime, kind: str, part: str, es: float | None) -> Row:
+    """A row as measure_risk writes it."""
+    row_id = f"{as_of.isoformat()}:house:0.99:{kind}:{part}"
+    values = {
+        "row_id": row_id,
+        "as_of": as_of.isoformat(),
+        "tick_sequence": 1,
+        "level": 0.99,
+        "horizon_days": 1,
+        "part_kind": kind,
+        "part": part,
+        "var_usd": 50.0 if kind == "total" else None,
+        "es_usd": es,
+        "max_insolvent": 3 if kind == "total" else None,
+        "accounts": 9,
+        "outside_accounts": 1,
+        "unmeasured_reason": None,
+        "missing_assets": ["LINK"],
+        "definition": "d",
+        "scenario_set_id": "s",
+        "scenario_definition": "x",
+        "history_first": "2025-01-01",
+        "history_last": "2026-01-01",
+        "n_observations": 365,
+    }
+    return Row("house_risks", row_id, values)
+
+
+def stress_row(as_of: datetime, number: int, state: str, pnl: float | None) -> Row:
+    """A row as measure_risk writes it."""
+    row_id = f"{as_of.isoformat()}:{address(number)}:rally_day"
+    values = {
+        "row_id": row_id,
+        "account_id": address(number),
+        "as_of": as_of.isoformat(),
+        "tick_sequence": 1,
+        "position_version": 1,
+        "scenario": "rally_day",
+        "horizon_days": 1,
+        "state": state,
+        "collateral_usd": None,
+        "debt_usd": None,
+        "health_pct": None,
+        "pnl_usd": pnl,
+        "shortfall_usd": 0.25 if pnl else None,
+        "unmeasured_reason": None,
+        "missing_assets": [],
+        "definition": "d",
+        "scenario_set_id": "s",
+        "scenario_definition": "x",
+        "history_first": None,
+        "history_last": None,
+        "n_observations": 1,
+    }
+    return Row("stress_test_results", row_id, values)
+
+
+HOUSE = """{ houseRisk { asOf varUsd esUsd byAsset { asset esUsd } byChain { chainId esUsd } maxInsolvent
+  accounts outsideAccounts missingAssets basis { observations } }
+  houseStress { scenario asOf accounts unvalued marginCalls liquidations insolvent pnlUsd shortfallUsd } }"""
+
+
+def test_the_house_shows_its_last_finished_run(server: Server, world: World, key: str) -> None:
+    assert server.query(HOUSE, key=key) == {"houseRisk": None, "houseStress": []}
+    yesterday, today = world.now - timedelta(days=1), world.now
+    warehouse = warehouse_client.connect(world.settings)
+    house = [
+        house_row(yesterday, "total", "", 1.0),
+        house_row(today, "total", "", 80.0),
+        house_row(today, "asset", "USDC", 80.0),
+        house_row(today, "chain", "31337", 60.0),
+        house_row(today, "chain", "", 20.0),
+    ]
+    stress = [
+        stress_row(yesterday, 1, "INSOLVENT", -5.0),
+        stress_row(today, 1, "MARGIN_CALL", -2.5),
+        stress_row(today, 2, "INSOLVENT", -1.0),
+        stress_row(today, 3, "UNVALUED", None),
+        # A run that is not done yet.
+        stress_row(today + timedelta(minutes=1), 1, "INSOLVENT", -9.0),
+    ]
+    for number in range(2):
+        load_once(warehouse, "house_risks", house, load_id=f"{number}")
+        load_once(warehouse, "stress_test_results", stress, load_id=f"{number}")
+
+    shown = server.query(HOUSE, key=key)
+
+    risk = shown["houseRisk"]
+    assert (risk["varUsd"], risk["esUsd"], risk["maxInsolvent"]) == ("50.000000", "80.000000", 3)
+    assert risk["byAsset"] == [{"asset": "USDC", "esUsd": "80.000000"}]
+    assert risk["byChain"] == [
+        {"chainId": None, "esUsd": "20.000000"},
+        {"chainId": 31337, "esUsd": "60.000000"},
+    ]
+    assert (risk["accounts"], risk["outsideAccounts"], risk["missingAssets"]) == (9, 1, ["LINK"])
+    (stressed,) = shown["houseStress"]
+    counts = ("accounts", "unvalued", "marginCalls", "liquidations", "insolvent")
+    assert [stressed[name] for name in counts] == [3, 1, 1, 0, 1]
+    assert (stressed["pnlUsd"], stressed["shortfallUsd"]) == ("-3.500000", "0.500000")
