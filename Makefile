@@ -64,6 +64,14 @@ test-contracts: contracts
 .PHONY: differential
 differential: setup ## The vault against the risk core over 10,000 random accounts; every number must be equal.
 	@$(BIN)/python -m tests.differential --accounts 10000 --seed $(SEED)
+.venv-beam/.installed: pipelines/requirements.txt $(VENV)/.installed
+	@$(PYTHON) -m venv --without-pip .venv-beam
+	@$(BIN)/uv pip sync --quiet --python .venv-beam/bin/python pipelines/requirements.txt
+	@touch $@
+
+.PHONY: test-pipelines
+test-pipelines: .venv-beam/.installed ## The Beam pipelines on the DirectRunner, in an environment of their own.
+	@.venv-beam/bin/python -m pytest -q -p no:cacheprovider pipelines/tests
 
 .PHONY: lint
 lint: $(VENV)/.installed ## Style, import arrows.
@@ -99,6 +107,6 @@ lock: $(VENV)/.installed ## Resolve pyproject.toml into the locked requirements 
 
 .PHONY: clean
 clean: ## Remove whatever the other commands have made here.
-	@rm -rf $(VENV) .venv-bigquery .venv-bench-peers .state contracts/node_modules contracts/out contracts/cache \
+	@rm -rf $(VENV) .venv-bigquery .venv-bench-peers .venv-beam .state contracts/node_modules contracts/out contracts/cache \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,27 +1,14 @@
-"""Daily closes for tests: made up, so that nothing but their seed is needed, and written as bars."""
+"""Daily closes in the warehouse, for tests: written as bars."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
-import numpy as np
-
 from shared.warehouse.client import Warehouse
 from shared.warehouse.loading import load_once
 from shared.warehouse.rows import Row
-
-VOLATILITIES = {"ETH": 0.04, "WBTC": 0.03, "LINK": 0.05, "USDC": 0.0005}
-LEVELS = {"ETH": 1600.0, "WBTC": 60000.0, "LINK": 15.0, "USDC": 1.0}
-
-
-def made_up_closes(asset: str, n_days: int, *, seed: int = 1) -> list[float]:
-    """A geometric walk of fat-tailed returns (Student t, 4 degrees of freedom) that ends at the asset's
-    level."""
-    draws = np.random.default_rng([seed, *asset.encode()]).standard_t(4, n_days) / np.sqrt(2.0)
-    walk = np.exp(np.cumsum(draws * VOLATILITIES[asset]))
-    closes: list[float] = (walk / walk[-1] * LEVELS[asset]).tolist()
-    return closes
+from tests.walks import made_up_closes
 
 
 def day_before(moment: datetime) -> date:

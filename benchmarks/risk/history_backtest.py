@@ -11,29 +11,17 @@ worst book, mean Acerbi–Szekely Z2 and the ES test's failures.
 
 import argparse
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.results import Row, report
 from shared.risk.backtest import acerbi_szekely, backtest_var, z2_p_value
-from shared.risk.covariance import ewma_covariance, ewma_model, ledoit_wolf_covariance
-from shared.risk.monte_carlo import t_scenarios
-from shared.risk.parametric import cornish_fisher, delta_normal, moments_of
-from shared.risk.scenarios import (
-    JoinedHistory,
-    PriceHistory,
-    age_weighted_scenarios,
-    filtered_scenarios,
-    historical_scenarios,
-    join_histories,
-)
-from shared.risk.tail import var_es
+from shared.risk.measurement_policy import RiskMethod, measurement_policy
+from shared.risk.rolling import roll_forecasts
+from shared.risk.scenarios import PriceHistory, join_histories
 
 VAR_LEVEL, ES_LEVEL = 0.99, 0.975
-Forecast = tuple[np.ndarray, np.ndarray, np.ndarray]
-Method = Callable[[JoinedHistory, np.ndarray], Forecast]
 
 
 def read_closes(path: Path, columns: list[str] | None = None) -> dict[int, PriceHistory]:
@@ -55,59 +43,6 @@ def oldest_assets(histories: dict[int, PriceHistory]) -> dict[int, PriceHistory]
     return dict(enumerate(history for history in histories.values() if history.dates[0] == first))
 
 
-def _from_scenarios(pnl: np.ndarray, weights: np.ndarray | None) -> Forecast:
-    tail_var, tail_es = var_es(pnl, ES_LEVEL, weights)
-    return var_es(pnl, VAR_LEVEL, weights)[0], tail_var, tail_es
-
-
-def historical(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    return _from_scenarios(books @ historical_scenarios(history).by_asset, None)
-
-
-def age_weighted(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    scenarios = age_weighted_scenarios(history)
-    return _from_scenarios(books @ scenarios.by_asset, scenarios.weights)
-
-
-def filtered(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    return _from_scenarios(books @ filtered_scenarios(history).by_asset, None)
-
-
-def _normal(covariance: np.ndarray, books: np.ndarray) -> Forecast:
-    tail = delta_normal(books, covariance, ES_LEVEL)
-    return delta_normal(books, covariance, VAR_LEVEL).var_usd, tail.var_usd, tail.es_usd
-
-
-def normal_ewma(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    return _normal(ewma_covariance(history.returns), books)
-
-
-def normal_ledoit_wolf(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    return _normal(ledoit_wolf_covariance(history.returns).matrix, books)
-
-
-def modified(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    moments = moments_of(books @ historical_scenarios(history).by_asset)
-    tail = cornish_fisher(moments, ES_LEVEL)
-    return cornish_fisher(moments, VAR_LEVEL).var_usd, tail.var_usd, tail.es_usd
-
-
-def monte_carlo_t(history: JoinedHistory, books: np.ndarray) -> Forecast:
-    scenarios = t_scenarios(ewma_model(history), 5000, seed=1)
-    return _from_scenarios(books @ scenarios.by_asset, None)
-
-
-METHODS: dict[str, Method] = {
-    "historical": historical,
-    "age-weighted 0.995": age_weighted,
-    "filtered, EWMA 0.94": filtered,
-    "delta-normal, EWMA 0.94": normal_ewma,
-    "delta-normal, Ledoit-Wolf": normal_ledoit_wolf,
-    "Cornish-Fisher": modified,
-    "Monte Carlo t(4), EWMA 0.94": monte_carlo_t,
-}
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description="Rolling backtest of every VaR method")
     arguments.add_argument("closes", type=Path)
@@ -123,14 +58,11 @@ def main() -> None:
     books = np.random.default_rng(1).normal(0.4, 1.0, (options.books, len(old))) * 1000.0
     pnl = joined.returns[options.window :] @ books.T
     rows: list[Row] = []
-    for name, method in METHODS.items():
-        forecasts = []
-        for day in range(options.window, n_returns):
-            window = slice(day - options.window, day)
-            past = JoinedHistory(joined.dates[window], joined.returns[window], (), {})
-            forecasts.append(method(past, books))
-        value_at_risk, tail_var, tail_es = (np.array([f[i] for f in forecasts]) for i in range(3))
-        rows.append(_summary(name, pnl, value_at_risk, tail_var, tail_es))
+    for method in RiskMethod:
+        rolled = roll_forecasts(
+            joined, books, method, (VAR_LEVEL, ES_LEVEL), measurement_policy(), window=options.window
+        )
+        rows.append(_summary(method.value, pnl, rolled.var_usd[0], rolled.var_usd[1], rolled.es_usd[1]))
     report(options.name, rows)
 
 

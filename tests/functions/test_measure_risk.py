@@ -327,7 +327,10 @@ def test_a_process_killed_in_the_middle_loses_and_doubles_nothing(
     book.put_closes(ETH=CLOSES, USDC=CLOSES, LINK=CLOSES)
     with Instances(project, FUNCTION) as instances:
         url = instances.start()
-        instances.request_and_kill(url, {}, once=lambda: bool(book.rows("margin_requirements")))
+        instances.post(url)
+        # An instance imports the whole risk core before it answers.
+        eventually(lambda: bool(book.rows("margin_requirements")), within_s=60)
+        instances.kill(url)
     left = book.store.document("leases/measure_risk")
     # The lease of a dead process ends by itself; the test does not wait for it.
     left.update({"until": datetime.fromtimestamp(0, UTC)})

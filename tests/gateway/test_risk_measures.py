@@ -15,10 +15,11 @@ from shared.risk.tail import var_es
 from shared.warehouse import client as warehouse_client
 from shared.warehouse.loading import load_once
 from shared.warehouse.rows import Row
-from tests.closes import day_before, made_up_closes, write_closes
+from tests.closes import day_before, write_closes
 from tests.gateway.conftest import Server
 from tests.gateway.test_risk_preview import wait_for_tick
 from tests.gateway.world import World, address
+from tests.walks import made_up_closes
 
 POLICY = measurement_policy()
 CLOSES = POLICY.n_returns + 1
