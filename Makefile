@@ -91,6 +91,11 @@ chaos: setup ## A few minutes of kills, duplicates and failing nodes; nothing ma
 bench: setup ## Every benchmark, as one table of ratios; results in benchmarks/results/.
 	@$(BIN)/python -m benchmarks
 
+.PHONY: backtest
+backtest: $(VENV)/.installed ## Every VaR method on a file of daily closes, with plots; CLOSES=closes.csv.
+	@$(BIN)/python -m benchmarks.risk.history_backtest $(CLOSES)
+	@$(BIN)/python -m benchmarks.risk.plots $(CLOSES)
+
 .PHONY: documents
 documents: $(VENV)/.installed ## Write what is generated: docs/, graphql/schema.graphql.
 	@$(BIN)/python -m docs.export
