@@ -64,6 +64,7 @@ test-contracts: contracts
 .PHONY: differential
 differential: setup ## The vault against the risk core over 10,000 random accounts; every number must be equal.
 	@$(BIN)/python -m tests.differential --accounts 10000 --seed $(SEED)
+
 .venv-beam/.installed: pipelines/requirements.txt $(VENV)/.installed
 	@$(PYTHON) -m venv --without-pip .venv-beam
 	@$(BIN)/uv pip sync --quiet --python .venv-beam/bin/python pipelines/requirements.txt
