@@ -21,6 +21,7 @@ BENCHMARKS = {
     "margin_cold_load": ("benchmarks.margin.cold_load",),
     "risk_tick": ("benchmarks.risk.tick", "--quick"),
     "risk_var_es": ("benchmarks.risk.var_es", "--quick"),
+    "risk_peers": ("benchmarks.risk.peer_ratios",),
     "gateway_fanout": ("benchmarks.gateway.fanout",),
 }
 """The module that measures each result, and its options."""

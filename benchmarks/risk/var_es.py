@@ -1,11 +1,6 @@
-"""VaR 99 and ES 97.5 of books of 1 to 100,000 accounts × 100 assets × 500 scenarios, against sgemm and other
-libraries.
+"""VaR 99 and ES 97.5 of books of 1 to 100,000 accounts × 100 assets × 500 scenarios, against sgemm.
 
-    python -m benchmarks.risk.var_es [--quick]
-
-Peers are measured on the same arrays, one account at a time as their interfaces want, on a few accounts, in
-an environment of their own; `note` has their largest deviation from the definitions of shared.risk.tail
-(VaR / ES).
+python -m benchmarks.risk.var_es [--quick]
 """
 
 import os
@@ -21,7 +16,6 @@ from scipy.sparse import csr_array, random_array
 
 from benchmarks.measure import best_of, peak_mib
 from benchmarks.results import Row, report
-from benchmarks.risk.peers import measure_peers
 from shared.risk.book_risk import Exposures, Precision, measure_book, measure_components
 from shared.risk.covariance import ewma_covariance
 from shared.risk.parametric import delta_normal
@@ -113,25 +107,12 @@ def rows_of(n: int, workload: Workload) -> list[Row]:
     return rows
 
 
-def peer_rows(workload: Workload, n: int) -> list[Row]:
-    dense = workload.rng.normal(0, 1e4, (n, N_ASSETS))
-    exact = measure_book(dense, workload.scenarios, LEVELS, as_of=AS_OF)
-    expected = np.array([exact.var_usd[0], exact.es_usd[1]]).T
-    ours = best_of(lambda: workload.book(dense, np.float64, 1), repeats=3).cpu_s / n * 1e6
-    rows = [Row(f"ours, float64, {n} accounts", ours, UNIT)]
-    for peer in measure_peers(workload.scenarios.returns, dense):
-        deviation = np.abs(np.array(peer.found) / expected - 1.0).max(axis=0)
-        note = f"deviates by up to {deviation[0]:.2g} / {deviation[1]:.2g}"
-        rows.append(Row(f"{peer.name}, {n} accounts", peer.cpu_us, UNIT, "ours", ours, note))
-    return rows
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description="VaR and ES of whole books")
-    arguments.add_argument("--quick", action="store_true", help="up to 1,000 accounts, 20 for each peer")
+    arguments.add_argument("--quick", action="store_true", help="up to 1,000 accounts")
     quick = arguments.parse_args().quick
     workload = Workload()
-    rows = peer_rows(workload, 20 if quick else 200)
+    rows: list[Row] = []
     for n in (1, 1000) if quick else (1, 1000, 10_000, 100_000):
         rows += rows_of(n, workload)
     report("risk_var_es", rows)
