@@ -11,6 +11,8 @@ from tests.differential.cases import Account, write_cases
 
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 _WITHIN_S = 1_800.0
+# The EVM's memory holds the whole file, and costs the square of its size in gas.
+_ROOM = {"FOUNDRY_GAS_LIMIT": str(2**63), "FOUNDRY_MEMORY_LIMIT": str(2**31)}
 
 
 class DisagreementError(AssertionError):
@@ -31,7 +33,7 @@ def compare(count: int, seed: int) -> list[Account]:
         run = subprocess.run(
             ["node", "forge.mjs", "test", "--match-contract", "MarginDifferentialTest"],
             cwd=CONTRACTS,
-            env={**os.environ, "DIFFERENTIAL_CASES": str(path.relative_to(CONTRACTS))},
+            env={**os.environ, "DIFFERENTIAL_CASES": str(path.relative_to(CONTRACTS)), **_ROOM},
             capture_output=True,
             text=True,
             timeout=_WITHIN_S,
