@@ -26,7 +26,8 @@ contract VaultHandler is Test {
         uint256 borrowIndex;
     }
 
-    uint256 private constant LARGEST_AMOUNT = 1e18;
+    /// @dev With 36 decimals: what one deposit or supply is worth at most.
+    uint256 private constant LARGEST_USD = 1e6 * 1e36;
 
     Vault public immutable vault;
     address[] public accounts;
@@ -67,7 +68,7 @@ contract VaultHandler is Test {
 
     function deposit(uint256 accountSeed, uint256 assetSeed, uint256 amount) external projected {
         (address account, address asset) = _pick(accountSeed, assetSeed);
-        amount = bound(amount, 1, LARGEST_AMOUNT);
+        amount = bound(amount, 1, LARGEST_USD / _unitPrice(asset));
         _fund(account, asset, amount);
         vm.prank(account);
         vault.deposit{value: _valueOf(asset, amount)}(asset, amount);
@@ -75,7 +76,7 @@ contract VaultHandler is Test {
 
     function supply(uint256 accountSeed, uint256 assetSeed, uint256 amount) external projected {
         (address account, address asset) = _pick(accountSeed, assetSeed);
-        amount = bound(amount, 1, LARGEST_AMOUNT);
+        amount = bound(amount, 1, LARGEST_USD / _unitPrice(asset));
         _fund(account, asset, amount);
         vm.prank(account);
         try vault.supply{value: _valueOf(asset, amount)}(asset, amount) {}
@@ -114,8 +115,7 @@ contract VaultHandler is Test {
         uint256 cash = vault.marketOf(asset).cash;
         (uint256 collateralUsd, uint256 debtUsd) = vault.accountValue(account);
         uint256 free = collateralUsd > debtUsd ? collateralUsd - debtUsd : 0;
-        uint256 unit = vault.oracle().priceUsd(asset) * 10 ** (18 - vault.assetConfig(asset).decimals);
-        uint256 most = free / unit;
+        uint256 most = free / _unitPrice(asset);
         if (most > cash) most = cash;
         if (most == 0) return;
         vm.prank(account);
@@ -146,8 +146,9 @@ contract VaultHandler is Test {
         external
         projected
     {
-        (address account, address debtAsset) = _pick(accountSeed, debtSeed);
-        address collateralAsset = assets[collateralSeed % assets.length];
+        address account = _debtorFrom(accountSeed);
+        address debtAsset = _assetFrom(account, debtSeed, true);
+        address collateralAsset = _assetFrom(account, collateralSeed, false);
         (, uint256 debt,) = vault.position(account, debtAsset);
         if (debt == 0 || vault.positionShares(account, collateralAsset).collateral == 0) return;
         bool isLiquidatable = vault.isLiquidatable(account);
@@ -187,6 +188,31 @@ contract VaultHandler is Test {
             (, int256 answer,,,) = _feeds[assets[i]].latestRoundData();
             _feeds[assets[i]].updateAnswer(answer);
         }
+    }
+
+    /// @dev The first account from the seed on that may be liquidated, if there is one.
+    function _debtorFrom(uint256 seed) private view returns (address) {
+        uint256 start = seed % accounts.length;
+        for (uint256 i = 0; i < accounts.length; ++i) {
+            address account = accounts[(start + i) % accounts.length];
+            if (vault.isLiquidatable(account)) return account;
+        }
+        return accounts[start];
+    }
+
+    /// @dev The first asset from the seed on that the account owes, or holds, if there is one.
+    function _assetFrom(address account, uint256 seed, bool owed) private view returns (address) {
+        uint256 start = seed % assets.length;
+        for (uint256 i = 0; i < assets.length; ++i) {
+            address asset = assets[(start + i) % assets.length];
+            IVault.Position memory held = vault.positionShares(account, asset);
+            if ((owed ? held.debtShares : held.collateral) != 0) return asset;
+        }
+        return assets[start];
+    }
+
+    function _unitPrice(address asset) private view returns (uint256) {
+        return vault.oracle().priceUsd(asset) * 10 ** (18 - vault.assetConfig(asset).decimals);
     }
 
     function _fund(address account, address asset, uint256 amount) private {

@@ -30,16 +30,22 @@ contract VaultInvariantTest is InvariantTest {
         assets[1] = address(new MockERC20("USD Coin", "USDC", 6));
         assets[2] = address(new MockERC20("Wrapped Bitcoin", "WBTC", 8));
         assets[3] = address(new MockERC20("Link", "LINK", 18));
-        // One base unit of each is worth about the same, so that random amounts are of one size.
-        int256[4] memory answers = [int256(1e10), 1e6, 1e6, 1e10];
+        int256[4] memory answers = [int256(2000e8), 1e8, 50_000e8, 15e8];
+        uint8[4] memory decimals = [18, 6, 8, 18];
         for (uint256 i = 0; i < 4; ++i) {
             feeds[i] = new MockAggregator(address(this), 8, "X / USD", answers[i]);
             oracle.configureFeed(assets[i], feeds[i], 1 hours, 1, 1e30);
-            _vault.configureAsset(assets[i], _parameters(i));
+            _vault.configureAsset(assets[i], _parameters(i, uint128(3e32 / 10 ** (18 - decimals[i]))));
         }
         _handler = new VaultHandler(_vault, assets, feeds);
         for (uint256 i = 0; i < 4; ++i) {
             feeds[i].transferOwnership(address(_handler));
+        }
+
+        // Something to borrow and to borrow against, so that few actions are spent on beginnings.
+        for (uint256 i = 0; i < 4; ++i) {
+            _handler.supply(i, i, type(uint256).max);
+            _handler.deposit(i + 1, i, type(uint256).max);
         }
 
         bytes4[] memory actions = new bytes4[](12);
@@ -57,6 +63,22 @@ contract VaultInvariantTest is InvariantTest {
         actions[10] = VaultHandler.supply.selector;
         actions[11] = VaultHandler.liquidate.selector;
         target(address(_handler), actions);
+    }
+
+    /// @dev That the campaign can get to where it hurts: a loan, a fall, a liquidation, a loss.
+    function test_TheActionsReachLiquidationAndLoss() external {
+        // Bob has all there is of native collateral and borrows dollars.
+        for (uint256 i = 0; i < 20; ++i) {
+            _handler.borrow(1, 1, uint256(keccak256(abi.encode(i))));
+        }
+        vm.assertGt(_handler.counts("borrow"), 0);
+        // To a quarter at once: the collateral is not worth the debt any more.
+        _handler.movePrice(0, 50);
+        _handler.movePrice(0, 50);
+        _handler.liquidate(1, 1, 0, 0);
+        vm.assertGt(_handler.counts("liquidate"), 0);
+        vm.assertGt(_handler.counts("write off"), 0);
+        this.invariant_TheBooksBalance();
     }
 
     /// @dev One campaign for all of them: each would play its own.
@@ -138,7 +160,7 @@ contract VaultInvariantTest is InvariantTest {
         }
     }
 
-    function _parameters(uint256 i) private pure returns (IVault.AssetParameters memory) {
+    function _parameters(uint256 i, uint128 cap) private pure returns (IVault.AssetParameters memory) {
         return IVault.AssetParameters({
             collateralFactorBps: 9000,
             borrowFactorBps: 9000,
@@ -148,9 +170,9 @@ contract VaultInvariantTest is InvariantTest {
             curve: InterestMath.Curve({
                 baseBps: 200, slopeBelowBps: i == 3 ? 20_000 : 400, slopeAboveBps: 7500, kinkBps: 8000
             }),
-            collateralCap: 3e20,
-            supplyCap: 3e20,
-            borrowCap: 3e20
+            collateralCap: cap,
+            supplyCap: cap,
+            borrowCap: cap
         });
     }
 
