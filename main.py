@@ -15,6 +15,8 @@ FUNCTIONS = {
     "backfill_chain": "functions.chain.backfill_chain",
     "apply_settlement_event": "functions.settlement.apply_settlement_event",
     "fetch_prices": "functions.prices.fetch_prices",
+    "build_price_bars": "functions.prices.build_price_bars",
+    "backfill_prices": "functions.prices.backfill_prices",
     "evaluate_margin": "functions.margin.evaluate_margin",
     "pack_margin_book": "functions.margin.pack_margin_book",
     "notify": "functions.notifications.notify",

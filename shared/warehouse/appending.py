@@ -41,6 +41,18 @@ def append(warehouse: Warehouse, rows: Sequence[Row]) -> dict[str, str]:
     return refused
 
 
+def append_all(warehouse: Warehouse, rows: Sequence[Row]) -> None:
+    """Write rows, none of which may be refused.
+
+    Raises:
+        RetryableError: BigQuery did not answer, or refused a row; says why.
+    """
+    refused = append(warehouse, rows)
+    if refused:
+        row_id, reason = next(iter(refused.items()))
+        raise RetryableError(f"BigQuery refused {len(refused)} rows, of them {row_id}: {reason}")
+
+
 def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
     chunk: list[Row] = []
     size = 0

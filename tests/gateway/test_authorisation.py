@@ -48,6 +48,14 @@ def accesses(number: int) -> list[Access]:
         ),
         _of("Query.accounts", "{ accounts { edges { node { id } } } }", Scope.ACCOUNTS_READ),
         _of("Query.marks", "{ marks { sequence } }", Scope.MARKS_READ),
+        _of("Query.mark", '{ mark(asset: "ETH") { price } }', Scope.MARKS_READ),
+        _of(
+            "Query.markHistory",
+            '{ markHistory(asset: "ETH", interval: DAY, from: "2026-01-01T00:00:00Z",'
+            ' to: "2027-01-01T00:00:00Z") { edges { node { start } } } }',
+            Scope.HISTORY_READ,
+        ),
+        _of("Query.priceSources", "{ priceSources { id } }", Scope.OPERATIONS_READ, unrestricted=True),
         _of(
             "Query.escrow",
             f'{{ escrow(chainId: 31337, address: "{escrow}") {{ payer }} }}',

@@ -14,7 +14,9 @@ COMMITTED: dict[str, list[str]] = json.loads(MODULES_FILE.read_bytes())
 HEAVY = {
     "numpy": {"evaluate_margin", "measure_risk", "pack_margin_book"},
     "scipy": {"evaluate_margin", "measure_risk"},
-    "google.cloud.bigquery": {"archive_events", "health", "measure_risk"},
+    "google.cloud.bigquery": {
+        *("archive_events", "backfill_prices", "build_price_bars", "health", "measure_risk"),
+    },
     "strawberry": set[str](),
     "graphql": set[str](),
     "web3": set[str](),
