@@ -88,6 +88,10 @@ types: $(VENV)/.installed ## Type check, strict.
 chaos: setup ## A few minutes of kills, duplicates and failing nodes; nothing may be lost or happen twice.
 	@$(BIN)/python -m tests.chaos --seed $(SEED)
 
+.PHONY: chaos-prices
+chaos-prices: setup ## Price ticks with half of all requests failing, and with every source down: the figures.
+	@$(BIN)/python -m tests.chaos.prices --seed $(SEED)
+
 .PHONY: bench
 bench: setup ## Every benchmark, as one table of ratios; results in benchmarks/results/.
 	@$(BIN)/python -m benchmarks

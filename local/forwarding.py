@@ -107,6 +107,16 @@ class Proxy(ABC):
         with self._lock:
             return _json(200, {"settings": self._settings, "counts": dict(self._counts)})
 
+    def change(self, settings: Mapping[str, float]) -> None:
+        """Change settings.
+
+        Raises:
+            ValueError: there is no such setting, or it is not a number of at least 0.
+        """
+        problem = self._change(json.dumps(settings).encode())
+        if problem is not None:
+            raise ValueError(problem)
+
     def _change(self, body: bytes) -> str | None:
         try:
             wanted = json.loads(body)

@@ -23,14 +23,15 @@ def publish_prices(
     prices: Mapping[str, Decimal],
     *,
     published_s: int | None = None,
+    ids: Mapping[str, str] = PYTH_IDS,
 ) -> None:
-    """Publish prices by asset, in USD, dated now unless told otherwise (Unix seconds)."""
+    """Publish prices by asset, in USD, dated now unless told otherwise (Unix seconds); ``ids`` are Pyth's."""
     moment = int(time.time()) if published_s is None else published_s
     updates: list[bytes] = []
     for asset, price in prices.items():
         value = int(price.scaleb(-_EXPONENT))
         quoted = (value, value * _CONFIDENCE_BPS // 10_000, _EXPONENT, moment)
-        feed = (bytes.fromhex(PYTH_IDS[asset]), quoted, quoted)
+        feed = (bytes.fromhex(ids[asset]), quoted, quoted)
         updates.append(encode([_FEED, "uint64"], [feed, moment]))
     data = calldata("updatePriceFeeds(bytes[])", updates)
     chain.mine([Transaction(deployment.owner, deployment.pyth, data)])
