@@ -13,6 +13,7 @@ from local.price_data import PYTH_IDS
 
 _EXPONENT = -8
 _CONFIDENCE_BPS = 1
+_GAS, _GAS_PER_PRICE = 200_000, 200_000
 _PRICE = "(int64,uint64,int32,uint256)"
 _FEED = f"(bytes32,{_PRICE},{_PRICE})"
 
@@ -34,4 +35,5 @@ def publish_prices(
         feed = (bytes.fromhex(ids[asset]), quoted, quoted)
         updates.append(encode([_FEED, "uint64"], [feed, moment]))
     data = calldata("updatePriceFeeds(bytes[])", updates)
-    chain.mine([Transaction(deployment.owner, deployment.pyth, data)])
+    gas = _GAS_PER_PRICE * len(updates) + _GAS
+    chain.mine([Transaction(deployment.owner, deployment.pyth, data, gas=gas)])
