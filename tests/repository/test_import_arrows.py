@@ -25,7 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "shared.messaging": {"google.cloud.pubsub_v1", "google.api_core", "google.protobuf"},
     "shared.stores": {"google.cloud.firestore", "google.api_core"},
     "shared.warehouse": {"google.cloud.bigquery", "google.api_core", "google.auth"},
-    "shared.chain": {"urllib3", "Crypto", "pydantic"},
+    "shared.chain": {"urllib3", "Crypto", "pydantic", "orjson"},
     "shared.providers": {"urllib3", "standardwebhooks"},
     "shared.runtime": {"flask", "functions_framework", "cloudevents", "pydantic"},
     "shared.manifest": {"yaml", "pydantic"},

@@ -17,6 +17,7 @@ from gateway.marks.types import Mark, Marks, from_tick
 from gateway.pagination import Connection, decode_moment_cursor, encode_cursor, page
 from gateway.permissions import NeedsHistoryScope, NeedsMarksScope, NeedsOperationsScope
 from gateway.scalars import DateTime
+from shared.domain import price_bars as domain
 from shared.runtime import clock
 from shared.stores import price_sources
 from shared.warehouse import price_bars
@@ -64,7 +65,7 @@ class MarkQueries:
         rows = await info.context.stores.read_warehouse(
             price_bars.list_page,
             asset,
-            interval,
+            domain.BarInterval(interval),
             start=start,
             finish=finish,
             after=None if behind is None else behind[0],
