@@ -21,7 +21,6 @@ from local.hermes_server import Hermes, HermesServer
 from shared.config import Settings, load
 from shared.domain.network import Network, parse_network
 
-
 _OUT = Path(__file__).resolve().parents[1] / "contracts" / "out"
 
 
@@ -91,8 +90,7 @@ def price_market(rpc_url: str, count: int) -> Iterator[PriceMarket]:
     prices = {f"A{number:03d}": Decimal(100 + number) for number in range(count)}
     ids = {asset: hashlib.sha256(asset.encode()).hexdigest() for asset in prices}
     feeds = {
-        asset: _create_feed(chain, deployment, f"{asset} / USD", price)
-        for asset, price in prices.items()
+        asset: _create_feed(chain, deployment, f"{asset} / USD", price) for asset, price in prices.items()
     }
     pyth.publish_prices(chain, deployment, prices, ids=ids)
     hermes = Hermes(HERMES_API_KEY, requests=0)
