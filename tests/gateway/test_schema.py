@@ -15,6 +15,7 @@ from tests.gateway.conftest import Server
 from tests.gateway.world import World, address
 
 FROM_THE_WAREHOUSE = {
+    "mark_history",
     "account_risk",
     "backtest",
     "house_risk",
@@ -22,7 +23,7 @@ FROM_THE_WAREHOUSE = {
     "margin_history",
     "risk_history",
 }
-BEFORE_ANYTHING_NULL = {"marks", "house_risk"}
+BEFORE_ANYTHING_NULL = {"mark", "marks", "house_risk"}
 OPERATIONS = sorted((ROOT / "graphql" / "operations").glob("*.graphql"))
 
 
