@@ -28,6 +28,7 @@ from shared.errors import TerminalError
 from shared.risk.house import TalliedRisk, measure_tally
 from shared.risk.measurement_policy import MeasurementPolicy, RiskMethod, measurement_policy
 from shared.risk.stress import historical_stress_scenarios
+from shared.risk.tail import BY_PARTITION
 from shared.runtime import clock
 from shared.runtime.context import Context
 from shared.runtime.triggers import Request, Response, http_function
@@ -178,7 +179,9 @@ def _inputs(client: database.Client, context: Context, run: RiskRun) -> Inputs:
         tick_sequence=None if tick is None else tick.sequence,
         as_of=run.as_of if tick is None else tick.as_of,
     )
-    return Inputs(network, market, pinned.history, policy, historical_stress_scenarios())
+    models = pinned.history.models
+    tail = BY_PARTITION if models is None else models.fastest_tail(policy.levels, clock.monotonic_ns)
+    return Inputs(network, market, pinned.history, policy, historical_stress_scenarios(), tail)
 
 
 def _measure_next(client: database.Client, context: Context, run: RiskRun, inputs: Inputs) -> RiskRun:

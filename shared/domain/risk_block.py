@@ -24,6 +24,7 @@ from shared.risk.requirements import Requirements, requirements
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.states import NEVER_EVALUATED
 from shared.risk.stress import HistoricalScenario, StressResult, stress_book
+from shared.risk.tail import BY_PARTITION, TailSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Inputs:
     history: ModelledHistory
     policy: MeasurementPolicy
     scenarios: tuple[HistoricalScenario, ...]
+    tail: TailSelector = BY_PARTITION
+    """How the worst scenarios are found: measured where it runs, and the same result whichever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,14 @@ def _measure(
     if models is None:
         without = dict.fromkeys(range(len(exposures)), "no asset has enough history")
         return MethodRisk(method, horizon_days, None, {**without, **reasons})
-    risk = models.measure(method, exposures, inputs.policy.levels, horizon_days=horizon_days, as_of=as_of)
+    risk = models.measure(
+        method,
+        exposures,
+        inputs.policy.levels,
+        horizon_days=horizon_days,
+        as_of=as_of,
+        selector=inputs.tail,
+    )
     all_reasons = dict(reasons)
     for number in np.flatnonzero(risk.unmeasured).tolist():
         all_reasons.setdefault(number, domain_reason(method))

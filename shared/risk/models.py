@@ -6,7 +6,7 @@ accounts exposed to it have no result.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -29,7 +29,7 @@ from shared.risk.scenarios import (
     historical_scenarios,
     join_histories,
 )
-from shared.risk.tail import InsufficientHistoryError
+from shared.risk.tail import BY_PARTITION, InsufficientHistoryError, TailSelector, tail_of
 
 _DELTA_NORMAL: Final = (RiskMethod.DELTA_NORMAL_EWMA, RiskMethod.DELTA_NORMAL_LEDOIT_WOLF)
 _SCENARIOS_KEPT: Final = 32
@@ -102,8 +102,11 @@ class RiskModels:
         *,
         horizon_days: int,
         as_of: str,
+        selector: TailSelector = BY_PARTITION,
     ) -> BookRisk:
         """VaR and ES of every account (`exposures` float64[n, n_assets] USD, debts negative) at each level.
+
+        `selector` changes how long it takes, not the result.
 
         Raises:
             InsufficientHistoryError: a tail holds less than one scenario.
@@ -115,7 +118,18 @@ class RiskModels:
         scenarios = self.scenarios(method, horizon_days)
         if method is RiskMethod.CORNISH_FISHER:
             return measure_cornish_fisher(exposures, scenarios, levels, as_of=as_of)
-        return measure_book(exposures, scenarios, levels, as_of=as_of)
+        return measure_book(exposures, scenarios, levels, as_of=as_of, selector=selector)
+
+    def fastest_tail(self, levels: Sequence[float], timer_ns: Callable[[], int]) -> TailSelector:
+        """The tail method that is fastest on this processor for the filtered scenarios of a day, from a
+        measurement of some milliseconds (`TailSelector.measure`).
+
+        Raises:
+            InsufficientHistoryError: a tail holds less than one scenario.
+        """
+        n_scenarios = self.scenarios(RiskMethod.FILTERED, 1).n_scenarios
+        depth = max(tail_of(level, n_scenarios).depth for level in levels)
+        return TailSelector.measure(n_scenarios, depth, np.float64, timer_ns)
 
     def components(
         self, method: RiskMethod, exposure: Float64Array, level: float, *, horizon_days: int, as_of: str

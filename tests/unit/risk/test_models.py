@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from shared.risk.measurement_policy import RiskMethod, measurement_policy, parse
 from shared.risk.models import RiskModels, common_history
 from shared.risk.packing import pack_history, pack_tally, unpack_history, unpack_tally
 from shared.risk.scenarios import JoinedHistory, PriceHistory, Proxy, filtered_scenarios
-from shared.risk.tail import InsufficientHistoryError
+from shared.risk.tail import TAIL_METHODS, InsufficientHistoryError, TailSelector
 
 POLICY = replace(measurement_policy(), monte_carlo_scenarios=2000)
 DAYS = np.datetime64("2024-01-01") + np.arange(700)
@@ -55,6 +56,26 @@ def test_every_method_measures_a_book_and_names_who_it_cannot(
     assert (risk.var_usd[1, measured] > risk.var_usd[0, measured]).all()
     assert (risk.es_usd[:, measured] > risk.var_usd[:, measured]).all()
     assert (risk.var_usd[:, measured] > 0.0).all()
+
+
+def test_the_tail_is_found_in_the_fastest_way_and_is_the_same_in_every_way(models: RiskModels) -> None:
+    exposures = np.random.default_rng(4).normal(0.0, 1e4, (50, N_ASSETS)) * [1.0, 1.0, 1.0, 0.0]
+    levels = (0.95, 0.975, 0.99)
+    fastest = models.fastest_tail(levels, time.perf_counter_ns)
+    assert set(fastest.nanoseconds_per_row) == set(TAIL_METHODS)
+    assert fastest.nanoseconds_per_row[fastest.name] == min(fastest.nanoseconds_per_row.values())
+    expected = models.measure(RiskMethod.FILTERED, exposures, levels, horizon_days=1, as_of="now")
+    for name in TAIL_METHODS:
+        found = models.measure(
+            RiskMethod.FILTERED,
+            exposures,
+            levels,
+            horizon_days=1,
+            as_of="now",
+            selector=TailSelector(name, {}),
+        )
+        np.testing.assert_array_equal(found.var_usd, expected.var_usd)
+        np.testing.assert_allclose(found.es_usd, expected.es_usd, rtol=1e-12)
 
 
 @pytest.mark.parametrize("method", [method for method in RiskMethod if method != "cornish_fisher"])
