@@ -6,6 +6,7 @@ anvil signs for every account (``--auto-impersonate``), so an account is nothing
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -224,8 +225,16 @@ class LocalChain:
             *("node", "forge.mjs", "script", "script/Deploy.s.sol", "--sig", "run(string)", "local"),
             *("--rpc-url", self._url, "--broadcast", "--unlocked", "--sender", _OWNER, "--non-interactive"),
         ]
+        # A chain that has had contracts gets new ones: feeds and accounts start afresh.
+        salt = str(quantity(self.client.call("eth_blockNumber")))
         run = subprocess.run(
-            command, cwd=_CONTRACTS, capture_output=True, text=True, timeout=_DEPLOYED_WITHIN_S, check=False
+            command,
+            cwd=_CONTRACTS,
+            env={**os.environ, "DEPLOYMENT_SALT": salt},
+            capture_output=True,
+            text=True,
+            timeout=_DEPLOYED_WITHIN_S,
+            check=False,
         )
         if run.returncode != 0:
             raise ChainError(f"the contracts were not deployed:\n{run.stdout}{run.stderr}")

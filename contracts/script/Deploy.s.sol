@@ -31,12 +31,12 @@ contract Deploy {
     ScriptVm private constant vm = ScriptVm(address(uint160(uint256(keccak256("hevm cheat code")))));
     /// @dev https://github.com/Arachnid/deterministic-deployment-proxy: on every public chain, and built into anvil.
     address private constant DEPLOYMENT_PROXY = 0x4e59b44847b379578588920cA78FbF26c0B4956C;
-    bytes32 private constant SALT = keccak256("fusion-prime");
 
     error WrongChain(uint256 chainId, uint256 expected);
     error DeploymentFailed(string artifact);
     error DeploymentProxyMissing(uint256 chainId);
 
+    bytes32 private _salt;
     string private _config;
     string private _tokens;
     string private _feeds;
@@ -47,6 +47,8 @@ contract Deploy {
         uint256 chainId = vm.parseJsonUint(_config, ".chainId");
         if (chainId != block.chainid) revert WrongChain(block.chainid, chainId);
         if (DEPLOYMENT_PROXY.code.length == 0) revert DeploymentProxyMissing(block.chainid);
+        // A salt of its own makes another set of contracts, beside those that are there.
+        _salt = keccak256(bytes(string.concat("fusion-prime", vm.envOr("DEPLOYMENT_SALT", ""))));
         _isDevelopment = vm.parseJsonBool(_config, ".isDevelopment");
         vm.startBroadcast();
         Deployed memory deployed = _deployContracts();
@@ -93,10 +95,10 @@ contract Deploy {
 
     function _deploy(string memory artifact, bytes memory arguments) private returns (address deployed) {
         bytes memory code = abi.encodePacked(vm.getCode(artifact), arguments);
-        bytes32 hash = keccak256(abi.encodePacked(bytes1(0xff), DEPLOYMENT_PROXY, SALT, keccak256(code)));
+        bytes32 hash = keccak256(abi.encodePacked(bytes1(0xff), DEPLOYMENT_PROXY, _salt, keccak256(code)));
         deployed = address(uint160(uint256(hash)));
         if (deployed.code.length != 0) return deployed;
-        (bool done,) = DEPLOYMENT_PROXY.call(abi.encodePacked(SALT, code));
+        (bool done,) = DEPLOYMENT_PROXY.call(abi.encodePacked(_salt, code));
         if (!done || deployed.code.length == 0) revert DeploymentFailed(artifact);
     }
 

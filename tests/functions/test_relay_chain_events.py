@@ -20,6 +20,7 @@ from local.escrows import (
     withdraw_escrow,
 )
 from shared.chain import blocks
+from shared.domain.network import NATIVE_ASSET
 from shared.events import topics
 from shared.events.settlement import EscrowCreated, EscrowEvent, MarketChanged, PositionChanged
 from shared.stores import chain_cursors
@@ -147,7 +148,7 @@ def test_however_many_events_come_at_once_all_are_announced(
     deposit_one = {
         "from": account,
         "to": market.deployment.vault,
-        "data": calldata("depositNative()"),
+        "data": calldata("deposit(address,uint256)", NATIVE_ASSET, 1),
         "value": "0x1",
         "gas": "0x30d40",
     }

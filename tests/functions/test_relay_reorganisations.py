@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -49,14 +48,13 @@ def test_a_reorg_back_to_what_was_is_announced_again_under_the_same_ids(
     # The same second, so that the same transaction makes the same block again.
     moment = int(datetime.now(UTC).timestamp()) + 1_000
     account = market.account()
-    (transaction,) = deposit(market.deployment, account, "ETH", 5)
     announced = tap(topics.SETTLEMENT_EVENTS)
     for amount in (5, 6, 5):
         market.chain.client.call("evm_revert", snapshot)
         snapshot = market.chain.client.call("evm_snapshot")
         market.chain.set_balances({account: 10**20})
         market.chain.client.call("evm_setNextBlockTimestamp", hex(moment))
-        market.chain.mine([replace(transaction, value=amount)])
+        market.chain.mine(deposit(market.deployment, account, "ETH", amount))
         eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head())
     events = announced.events()
     first, second = events[0].event_id, events[2].event_id
