@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+SLITHER_VERSION := 0.11.6
 ACCOUNTS ?= 100
 SCENARIO ?= crash
 SEED ?= 1
@@ -73,6 +74,16 @@ differential: setup ## The vault against the risk core over 10,000 random accoun
 .PHONY: test-pipelines
 test-pipelines: .venv-beam/.installed ## The Beam pipelines on the DirectRunner, in an environment of their own.
 	@.venv-beam/bin/python -m pytest -q -p no:cacheprovider pipelines/tests
+
+.venv-slither/.installed:
+	@echo "Installing Slither into .venv-slither"
+	@$(PYTHON) -m venv .venv-slither
+	@.venv-slither/bin/python -m pip install --quiet --disable-pip-version-check slither-analyzer==$(SLITHER_VERSION)
+	@touch $@
+
+.PHONY: slither
+slither: contracts .venv-slither/.installed ## Slither over the escrow contracts; every finding must be answered in contracts/SLITHER.md.
+	@.venv-slither/bin/python contracts/slither.py
 
 .PHONY: lint
 lint: $(VENV)/.installed ## Style, import arrows.

@@ -17,6 +17,7 @@ from gateway.alerts.subscriptions import AlertSubscriptions
 from gateway.chains.queries import ChainQueries
 from gateway.deliveries.queries import DeliveryQueries
 from gateway.dvp.queries import DvpQueries
+from gateway.escrows.approvals import EscrowApprovalQueries
 from gateway.escrows.queries import EscrowQueries
 from gateway.history.queries import HistoryQueries
 from gateway.margin.subscriptions import MarginSubscriptions
@@ -33,6 +34,7 @@ class Query(
     AccountQueries,
     MarkQueries,
     EscrowQueries,
+    EscrowApprovalQueries,
     DvpQueries,
     AlertQueries,
     DeliveryQueries,

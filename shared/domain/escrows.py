@@ -153,12 +153,17 @@ EscrowStep = (
 
 @dataclass(frozen=True, slots=True)
 class Escrow:
-    """An escrow after its known steps. ``proposals`` are the arbiters that payer and payee want instead."""
+    """An escrow after its known steps.
+
+    ``round`` counts the changes of the arbiter, each of which voided the approvals before it. ``proposals``
+    are the arbiters that payer and payee want instead.
+    """
 
     terms: Created
     status: EscrowStatus
     step: int
     arbiter: str
+    round: int = 0
     approvals: frozenset[EscrowRole] = frozenset()
     proposals: Mapping[EscrowRole, str] = field(default_factory=dict)
     dispute: Disputed | None = None
@@ -197,6 +202,12 @@ class Escrow:
                 return self.terms.payee
             case EscrowRole.ARBITER:
                 return self.arbiter
+
+    def roles_to_approve(self) -> frozenset[EscrowRole]:
+        """The roles whose approval the policy takes and has not got; none once the escrow is decided."""
+        if self.status not in UNDECIDED:
+            return frozenset()
+        return _ROLES_OF_POLICY[self.terms.policy] - self.approvals
 
     def owed_base(self, role: EscrowRole) -> int:
         """Base units that a role may take out; 0 while the escrow is undecided or once it has."""
@@ -261,7 +272,7 @@ def _change_arbiter(escrow: Escrow, number: int, step: ArbiterChanged) -> Escrow
     _expect(number, step.previous, escrow.arbiter, "the arbiter")
     if [escrow.proposals.get(role) for role in _PRINCIPALS] != [step.arbiter] * 2:
         raise StepError(f"step {number} makes {step.arbiter} arbiter, which both sides did not propose")
-    return replace(escrow, arbiter=step.arbiter, approvals=frozenset(), proposals={})
+    return replace(escrow, arbiter=step.arbiter, round=escrow.round + 1, approvals=frozenset(), proposals={})
 
 
 def _dispute(escrow: Escrow, number: int, step: Disputed) -> Escrow:

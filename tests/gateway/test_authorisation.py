@@ -62,6 +62,12 @@ def accesses(number: int) -> list[Access]:
             Scope.ESCROWS_READ,
         ),
         _of(
+            "Query.escrowApproval",
+            f'{{ escrowApproval(chainId: 31337, address: "{escrow}", party: "{account}",'
+            ' deadline: "2100-01-01T00:00:00Z") { role } }',
+            Scope.ESCROWS_READ,
+        ),
+        _of(
             "Query.escrows",
             f'{{ escrows(party: "{account}") {{ edges {{ node {{ payer }} }} }} }}',
             Scope.ESCROWS_READ,

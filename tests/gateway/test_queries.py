@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -242,6 +243,50 @@ def test_a_split_escrow_says_who_gets_what(server: Server, world: World) -> None
         "dispute": {"openedBy": "PAYEE"},
         "resolution": {"payeeShareBps": 3333, "payeeAmountBase": "499950", "payerAmountBase": "1000050"},
     }
+
+
+APPROVAL = """query($party: Address!, $deadline: DateTime!) { escrowApproval(chainId: 31337,
+  address: "0x0000000000000000000000000000000000000016", party: $party, deadline: $deadline) {
+    role transaction { chainId sender to data valueBase } typedData } }"""
+
+
+def test_an_approval_is_prepared_for_the_partys_own_wallet(server: Server, world: World) -> None:
+    world.put_escrow(22, payer=1)
+    variables = {"party": address(102), "deadline": "2100-01-01T00:00:00Z"}
+    prepared = server.query(APPROVAL, variables, key=world.key())["escrowApproval"]
+    typed_data = json.loads(prepared.pop("typedData"))
+    assert prepared == {
+        "role": "PAYEE",
+        "transaction": {
+            "chainId": 31337,
+            "sender": address(102),
+            "to": address(22),
+            "data": "0x12424e3f",
+            "valueBase": "0",
+        },
+    }
+    assert typed_data["domain"]["verifyingContract"] == address(22)
+    assert typed_data["message"] == {
+        "role": 2,
+        "payee": address(102),
+        "asset": address(900),
+        "amount": "1500000",
+        "round": 0,
+        "deadline": "4102444800",
+    }
+
+
+@pytest.mark.parametrize(
+    ("party", "deadline", "argument"),
+    [(55, "2100-01-01T00:00:00Z", "party"), (102, "2020-01-01T00:00:00Z", "deadline")],
+)
+def test_an_approval_that_cannot_be_is_refused(
+    server: Server, world: World, party: int, deadline: str, argument: str
+) -> None:
+    world.put_escrow(22, payer=1)
+    variables = {"party": address(party), "deadline": deadline}
+    (error,) = server.post(APPROVAL, variables, key=world.key()).json()["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["argument"]) == ("BAD_USER_INPUT", argument)
 
 
 def test_deliveries_versus_payment_by_party_and_status(server: Server, world: World) -> None:

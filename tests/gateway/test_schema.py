@@ -72,6 +72,7 @@ def test_sample_operation_runs(path: Path, server: Server, world: World) -> None
         "party": address(1),
         "chainId": 31337,
         "address": address(7),
+        "deadline": "2100-01-01T00:00:00Z",
         "state": State.WARNING.value,
         "asset": "ETH",
         "from": "2026-01-01T00:00:00Z",

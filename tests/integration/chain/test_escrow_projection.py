@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from local.escrows import (
     withdraw_escrow,
 )
 from shared.chain import abi, blocks, contract_events
+from shared.chain.escrow_approvals import approval_transaction, approval_typed_data
 from shared.chain.rpc import quantity
 from shared.domain import dvp, escrows
 from shared.domain.dvp import DvpEscrow, DvpRole, DvpStep
@@ -135,6 +137,7 @@ def test_an_escrow(chain: LocalChain, deployment: Deployment, life: str) -> None
     assert _roles(_read(chain, address, "approvedRoles()")[0], _ROLE_BITS) == escrow.approvals
     assert _roles(_read(chain, address, "withdrawnRoles()")[0], _ROLE_BITS) == escrow.withdrawals
     assert bool(_read(chain, address, "isApproved()")[0]) == escrow.approved
+    assert _read(chain, address, "round()")[0] == escrow.round
     assert f"0x{_read(chain, address, 'arbiter()')[0]:040x}" == escrow.arbiter
     assert _read(chain, address, "releaseTime()")[0] == escrow.terms.release_time.timestamp()
     assert _read(chain, address, "refundTime()")[0] == escrow.refund_time.timestamp()
@@ -181,3 +184,44 @@ def test_a_delivery_versus_payment(chain: LocalChain, deployment: Deployment, en
         owed = escrow.owed(role)
         assert amount == (owed.amount_base if owed else 0)
         assert owed is None or f"0x{asset:040x}" == owed.asset_address
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_a_wallets_signature_over_our_typed_data_approves(
+    chain: LocalChain, deployment: Deployment, rounds: int
+) -> None:
+    # anvil's own accounts have keys, with which it signs as a wallet does.
+    payer = str(chain.client.call("eth_accounts")[1]).lower()
+    payee, arbiter, successor = _people(chain, 3)
+    terms = EscrowTerms(payer, payee, arbiter, _ETHER, secrets.token_bytes(32))
+    address = escrow_address(chain, deployment, terms)
+    changes = [*propose_arbiter(address, payer, successor), *propose_arbiter(address, payee, successor)]
+    events = _events(
+        chain, deployment, address, [*create_escrow(deployment, terms), *(changes if rounds else [])]
+    )
+    records: dict[int, StepRecord[EscrowStep]] = {
+        event.step: StepRecord(escrow_step(event), revision=0) for event in events
+    }
+    escrow, _ = escrows.fold_records(records)
+    assert escrow is not None
+    deadline = datetime(2100, 1, 1, tzinfo=UTC)
+
+    typed_data = approval_typed_data(31337, address, escrow, EscrowRole.PAYER, deadline)
+    signature = chain.client.call("eth_signTypedData_v4", payer, typed_data)
+
+    submission = calldata(
+        "approveBySignature(uint8,uint256,bytes)", 1, int(deadline.timestamp()), bytes.fromhex(signature[2:])
+    )
+    chain.mine([Transaction(arbiter, address, submission)])
+    assert _read(chain, address, "isApproved()") == [1]
+    assert _read(chain, address, "round()") == [rounds]
+
+
+def test_the_prepared_transaction_approves(chain: LocalChain, deployment: Deployment) -> None:
+    payer, payee, arbiter = _people(chain, 3)
+    terms = EscrowTerms(payer, payee, arbiter, _ETHER, secrets.token_bytes(32))
+    address = escrow_address(chain, deployment, terms)
+    chain.mine_in_turn([create_escrow(deployment, terms)])
+    prepared = approval_transaction(31337, address)
+    chain.mine([Transaction(payer, prepared.to, prepared.data, value=prepared.value_base)])
+    assert _read(chain, address, "isApproved()") == [1]

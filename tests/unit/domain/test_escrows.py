@@ -143,7 +143,7 @@ def test_what_is_held_is_owed_to_somebody_or_undecided(life: list[EscrowStep]) -
                 ArbiterProposed(EscrowRole.PAYEE, SUCCESSOR),
                 ArbiterChanged(ARBITER, SUCCESSOR),
             ),
-            Escrow(TERMS, EscrowStatus.CREATED, 5, SUCCESSOR),
+            Escrow(TERMS, EscrowStatus.CREATED, 5, SUCCESSOR, round=1),
         ),
     ],
 )
