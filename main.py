@@ -14,6 +14,8 @@ FUNCTIONS = {
     "resolve_finality_violation": "functions.chain.resolve_finality_violation",
     "backfill_chain": "functions.chain.backfill_chain",
     "apply_settlement_event": "functions.settlement.apply_settlement_event",
+    "submit_settlement_command": "functions.settlement.submit_settlement_command",
+    "follow_transactions": "functions.settlement.follow_transactions",
     "fetch_prices": "functions.prices.fetch_prices",
     "build_price_bars": "functions.prices.build_price_bars",
     "backfill_prices": "functions.prices.backfill_prices",

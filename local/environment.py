@@ -13,6 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MAIL_FROM = "margin@fusion-prime.example"
 HERMES_API_KEY = "local-pyth-key"
 
+# The last of the accounts that anvil itself gives out and funds, known to everybody.
+CUSTODY_ACCOUNT = "0xa0ee7a142d267c1f36714e4a8f75612f20a79720"
+CUSTODY_KEY = "2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6"
+
 
 @dataclass(frozen=True)
 class Intervals:
@@ -22,6 +26,7 @@ class Intervals:
     relay_s: float = 1.0
     sweep_s: float = 2.0
     archive_s: float = 2.0
+    follow_s: float = 1.0
     window_s: float = 55.0
 
 
@@ -57,6 +62,10 @@ def settings(project: str, places: Places, intervals: Intervals, log_level: str)
         "ARCHIVE_INTERVAL_S": f"{intervals.archive_s:g}",
         "MARGIN_SHARDS": "1",
         "RISK_BLOCK_ACCOUNTS": "10000",
+        "FOLLOW_INTERVAL_S": f"{intervals.follow_s:g}",
+        "RESEND_AFTER_S": "10",
+        "SIGNER_KEYS": f"local:{CUSTODY_KEY}",
+        "FEE_CAPS": f"{CHAIN_ID}=100:1000",
         "WINDOW_S": f"{intervals.window_s:g}",
     }
 

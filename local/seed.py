@@ -13,7 +13,7 @@ from google.cloud import firestore
 
 from local.chain import ASSETS, Deployment, LocalChain, borrow, deposit
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
-from shared.stores import api_keys, contacts, database
+from shared.stores import api_keys, contacts, custody, database
 from shared.stores.contacts import Contact, WebhookEndpoint
 
 _ETHER = 10**18
@@ -95,6 +95,11 @@ def add_contacts(
             )
             commit.put(contacts.path(recipient), contacts.encode(contact))
         commit.apply()
+
+
+def add_custody(client: firestore.Client, account_id: str) -> None:
+    """Take an account into custody whose key is in the setting."""
+    custody.put(client, custody.Custody(account_id, key_version=None))
 
 
 def add_api_key(client: firestore.Client, name: str, *, accounts: Sequence[str] | None = None) -> str:

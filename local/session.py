@@ -14,12 +14,13 @@ import urllib3
 from google.cloud import firestore
 
 from local.chain import Deployment, LocalChain
+from local.environment import CUSTODY_ACCOUNT
 from local.gateway_client import GatewayClient
 from local.hermes_control import HermesControl
 from local.latency import LatencyProbe
 from local.platform import Platform, PlatformOptions
 from local.price_data import CHAINLINK
-from local.seed import Client, add_api_key, add_contacts, fund, lend, make_clients
+from local.seed import Client, add_api_key, add_contacts, add_custody, fund, lend, make_clients
 from local.story import Story
 from shared.errors import FusionError
 from shared.stores import accounts, margin_progress, margin_states, ticks
@@ -191,6 +192,7 @@ def populate(platform: Platform, *, n_accounts: int, seed: int, progress: Callab
         webhook_url=platform.urls.webhooks,
         webhook_secret=platform.webhook_secret,
     )
+    add_custody(database, CUSTODY_ACCOUNT)
     api_key = add_api_key(database, "demo")
     story = Story(chain, deployment, HermesControl(platform.urls.hermes), clients, seed)
     session = Session(

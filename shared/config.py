@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from shared.domain.fees import FeeCap
 from shared.domain.sharding import SHARD_COUNTS
 from shared.errors import ConfigurationError
 
@@ -116,6 +117,38 @@ def _urls(value: str) -> tuple[str, ...]:
     return urls
 
 
+def _signer_keys(value: str) -> tuple[bytes, ...]:
+    if value == "kms":
+        return ()
+    scheme, separator, listed = value.partition(":")
+    if scheme != "local" or not separator:
+        raise ValueError("must be 'kms' or 'local:<key>,<key>'")
+    keys = tuple(bytes.fromhex(key.removeprefix("0x")) for key in listed.split(","))
+    if any(len(key) != 32 for key in keys):
+        raise ValueError("must have 32 bytes per key")
+    return keys
+
+
+_GWEI = 10**9
+
+
+def _fee_caps(value: str) -> Mapping[int, FeeCap]:
+    caps: dict[int, FeeCap] = {}
+    for entry in value.split():
+        chain, separator, bounds = entry.partition("=")
+        start, colon, ceiling = bounds.partition(":")
+        if not (separator and colon and chain.isdigit() and start.isdigit() and ceiling.isdigit()):
+            raise ValueError(f"must be '<chain id>=<gwei>:<gwei>' per chain, got {value!r}")
+        if int(chain) in caps:
+            raise ValueError(f"lists chain {chain} twice")
+        if not 0 < int(start) <= int(ceiling):
+            raise ValueError(f"has a cap for chain {chain} that starts at zero or above its ceiling")
+        caps[int(chain)] = FeeCap(int(start) * _GWEI, int(ceiling) * _GWEI)
+    if not caps:
+        raise ValueError("is empty")
+    return caps
+
+
 def _smtp(value: str) -> SmtpServer:
     parts = urlsplit(value)
     if parts.scheme not in ("smtp", "smtp+starttls") or not parts.hostname or not parts.port:
@@ -198,6 +231,21 @@ SPECS: Mapping[str, SettingSpec] = {
     ),
     "RISK_BLOCK_ACCOUNTS": SettingSpec(
         _count, "Accounts that measure_risk measures at a time, in one function's memory and time.", "10000"
+    ),
+    "SIGNER_KEYS": SettingSpec(
+        _signer_keys,
+        "Who signs transactions: 'kms', or 'local:<key>,<key>' (hexadecimal) in development only.",
+        "kms",
+        secret=True,
+    ),
+    "FEE_CAPS": SettingSpec(
+        _fee_caps,
+        "The most that a transaction bids per gas, at first and at its deadline: '<chain id>=<gwei>:<gwei>'.",
+        "31337=100:1000",
+    ),
+    "FOLLOW_INTERVAL_S": SettingSpec(_seconds, "Seconds between looks at our transactions.", "2"),
+    "RESEND_AFTER_S": SettingSpec(
+        _seconds, "Seconds after which a transaction is sent again; after twice as many it bids more.", "30"
     ),
     "WINDOW_S": SettingSpec(_seconds, "Seconds for which one scheduled invocation keeps ticking.", "55"),
     "SMTP_URL": SettingSpec(_smtp, "The mail relay.", "smtp://127.0.0.1:1025", secret=True),
@@ -332,6 +380,28 @@ class Settings:
         return int(self._get("RISK_BLOCK_ACCOUNTS"))
 
     @property
+    def local_signer_keys(self) -> tuple[bytes, ...]:
+        """Private keys to sign with in development; none where Cloud KMS signs."""
+        value: tuple[bytes, ...] = self._get("SIGNER_KEYS")
+        return value
+
+    @property
+    def fee_caps(self) -> Mapping[int, FeeCap]:
+        """The most that a transaction may bid, by chain id."""
+        value: Mapping[int, FeeCap] = self._get("FEE_CAPS")
+        return value
+
+    @property
+    def follow_interval_s(self) -> float:
+        """Seconds between looks at our transactions."""
+        return float(self._get("FOLLOW_INTERVAL_S"))
+
+    @property
+    def resend_after_s(self) -> float:
+        """Seconds after which a transaction is sent again."""
+        return float(self._get("RESEND_AFTER_S"))
+
+    @property
     def window_s(self) -> float:
         """Seconds for which one scheduled invocation keeps ticking."""
         return float(self._get("WINDOW_S"))
@@ -403,6 +473,11 @@ def load(
         problems.append(
             f"{', '.join(emulators_set)} set while FUSION_ENVIRONMENT is {environment}: unset it, "
             "or set FUSION_ENVIRONMENT to local."
+        )
+
+    if environment is not None and not environment.emulated and values.get("SIGNER_KEYS"):
+        problems.append(
+            f"SIGNER_KEYS holds private keys while FUSION_ENVIRONMENT is {environment}: set it to 'kms'."
         )
 
     if problems:

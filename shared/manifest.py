@@ -174,6 +174,7 @@ class Gateway:
 
     uses: tuple[Literal["firestore", "pubsub", "bigquery"], ...]
     settings: tuple[str, ...]
+    publishes: tuple[str, ...]
     subscribes: tuple[str, ...]
 
 
@@ -385,6 +386,7 @@ def _reference_problems(manifest: Manifest) -> list[str]:
         (f"schedules.{schedule.name}.topic", schedule.topic) for schedule in manifest.schedules.values()
     ]
     referred += [("gateway.subscribes", topic) for topic in manifest.gateway.subscribes]
+    referred += [("gateway.publishes", topic) for topic in manifest.gateway.publishes]
     return [
         f"{path}: {topic!r} is not among the topics"
         for path, topic in referred

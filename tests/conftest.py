@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -138,6 +139,10 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
         WINDOW_S="0.1",
         HERMES_URLS="http://127.0.0.1:9",
         HERMES_API_KEY="pyth-key-of-the-tests",
+        FOLLOW_INTERVAL_S="0.2",
+        RESEND_AFTER_S="0.4",
+        SIGNER_KEYS="local:" + secrets.token_hex(32),
+        FEE_CAPS="31337=100:1000",
         SMTP_URL="smtp://127.0.0.1:9",
         MAIL_FROM="margin@fusion-prime.example",
     )

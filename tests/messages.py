@@ -15,6 +15,7 @@ from shared.domain.margin import Severity, State
 from shared.domain.marks import MarkStatus
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import PositionAction
+from shared.domain.settlement_commands import Command, CommandBody, CommandKind, CommandStatus, accept
 from shared.events import topics
 from shared.events.base import Event
 from shared.events.deliveries import DeliveryChanged, delivery_event_id
@@ -48,6 +49,12 @@ from shared.events.settlement import (
     PositionChanged,
     contract_event_id,
     retraction_id,
+)
+from shared.events.settlement_commands import (
+    CommandTransaction,
+    SettlementCommandChanged,
+    command_message,
+    progress_id,
 )
 
 CHAIN_ID = 31337
@@ -364,6 +371,35 @@ def delivery_changed() -> DeliveryChanged:
     )
 
 
+def settlement_command() -> Command:
+    """A command whose deadline passed long ago."""
+    accepted_at = datetime(2026, 1, 1, tzinfo=UTC)
+    body = CommandBody(
+        CHAIN_ID,
+        CommandKind.VAULT_DEPOSIT,
+        {"asset": "0x" + "00" * 20, "amount": "1"},
+        deadline=datetime(2026, 1, 1, 1, tzinfo=UTC),
+    )
+    return accept(PAYER, "order-1", body, accepted_at)
+
+
+def settlement_command_changed() -> SettlementCommandChanged:
+    """A command was submitted."""
+    command = settlement_command()
+    return SettlementCommandChanged(
+        event_id=progress_id(command.command_id, CommandStatus.SUBMITTED),
+        command_id=command.command_id,
+        account_id=PAYER,
+        chain_id=CHAIN_ID,
+        kind=command.body.kind,
+        status=CommandStatus.SUBMITTED,
+        reason=None,
+        field=None,
+        transaction=CommandTransaction(hash="0x" + "ab" * 32, nonce=0, block_number=None),
+        as_of=now(),
+    )
+
+
 def margin_samples() -> MarginSamples:
     """Two accounts' health at a sampling moment."""
     valuation = Valuation(collateral_usd=Decimal(3), debt_usd=Decimal(2), health_pct=50.0)
@@ -388,6 +424,8 @@ def margin_shard_work() -> MarginShardWork:
 
 VALID: Mapping[str, Callable[[], Event]] = {
     topics.SETTLEMENT_EVENTS: lambda: position_changed(PAYER, 1),
+    topics.SETTLEMENT_COMMANDS: lambda: command_message(settlement_command()),
+    topics.SETTLEMENT_PROGRESS: settlement_command_changed,
     topics.POSITIONS_CHANGED: lambda: positions_changed(PAYER, 1, ETH=(10**18, 0)),
     topics.MARKET_PRICES: lambda: price_tick(1, ETH="3000", USDC="1"),
     topics.MARGIN_ALERTS: lambda: margin_transition(PAYER),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -18,9 +19,19 @@ from shared.domain.margin import MarginRecord
 from shared.domain.market import Holder, value_accounts
 from shared.domain.network import Network
 from shared.domain.positions import Account
+from shared.domain.settlement_commands import Command
+from shared.domain.transactions import Transaction
 from shared.events.margin import MarginTransition
 from shared.runtime import clock
-from shared.stores import accounts, alerts, dvp_escrows, escrows, margin_states
+from shared.stores import (
+    accounts,
+    alerts,
+    dvp_escrows,
+    escrows,
+    margin_states,
+    settlement_commands,
+    transactions,
+)
 from shared.stores.dvp_escrows import StoredDvpEscrow
 from shared.stores.escrows import StoredEscrow
 
@@ -28,6 +39,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 ESCROWS_PER_BATCH = 500
+_COMMAND_ID = re.compile(r"cmd_[0-9a-f]{40}")
 
 
 class Loaders:
@@ -43,6 +55,8 @@ class Loaders:
         self.margin = _loader(self._margins)
         self.requirements = _loader(self._requirements)
         self.alert = _loader(self._alerts)
+        self.settlement_command = _loader(self._settlement_commands)
+        self.transaction = _loader(self._transactions)
         self.escrow = _loader(self._escrows)
         self.dvp_escrow = _loader(self._dvp_escrows)
         self.escrows_of_party = _loader(self._escrows_of_parties)
@@ -64,6 +78,19 @@ class Loaders:
         visible = [account_id for account_id in account_ids if self._key.sees(account_id)]
         found = await self._stores.read(margin_states.find_many, visible) if visible else {}
         return [found[account_id][0] if account_id in found else None for account_id in account_ids]
+
+    async def _settlement_commands(self, command_ids: list[str]) -> list[Command | None]:
+        wanted = [each for each in command_ids if _COMMAND_ID.fullmatch(each)]
+        found = await self._stores.read(settlement_commands.find_many, wanted) if wanted else {}
+        commands = [found[each][0] if each in found else None for each in command_ids]
+        return [each if each is not None and self._key.sees(each.account_id) else None for each in commands]
+
+    async def _transactions(self, transaction_ids: list[str]) -> list[Transaction | None]:
+        found = await self._stores.read(transactions.find_many, transaction_ids)
+        transactions_found = map(found.get, transaction_ids)
+        return [
+            each if each is not None and self._key.sees(each.signer) else None for each in transactions_found
+        ]
 
     async def _margins(self, account_ids: list[str]) -> list[Margin | None]:
         """Margins at the latest tick, all accounts valued in one pass."""

@@ -1,4 +1,4 @@
-"""What a key may read: scopes per field, and which accounts exist for it."""
+"""What a key may read and do: scopes per field, and which accounts exist for it."""
 
 from __future__ import annotations
 
@@ -70,6 +70,18 @@ class NeedsHistoryScope(NeedsScope):
     """``history:read``."""
 
     scope = Scope.HISTORY_READ
+
+
+class NeedsCommandsScope(NeedsScope):
+    """``commands:read``."""
+
+    scope = Scope.COMMANDS_READ
+
+
+class NeedsCommandsWriteScope(NeedsScope):
+    """``commands:write``."""
+
+    scope = Scope.COMMANDS_WRITE
 
 
 class NeedsOperationsScope(NeedsScope):

@@ -1,4 +1,4 @@
-"""Calls of the synchronous stores and warehouse, each in a worker thread."""
+"""Calls of the synchronous stores, warehouse and runtime, each in a worker thread."""
 
 from __future__ import annotations
 
@@ -47,6 +47,16 @@ class StoreReader:
         """Call a function of ``shared.warehouse`` with the warehouse as its first argument."""
         connected = await self._run(partial(warehouse.connect, self._settings))
         return await self._run(partial(function, connected, *args, **kwargs))
+
+    async def apply(
+        self,
+        function: Callable[Concatenate[Settings, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Call a function of ``shared.runtime`` that changes something, with the settings as its first
+        argument."""
+        return await self._run(partial(function, self._settings, *args, **kwargs))
 
     async def _run(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 import strawberry
-from graphql import GraphQLSchema, print_schema
+from graphql import GraphQLSchema, lexicographic_sort_schema, print_schema
 from strawberry.schema.config import StrawberryConfig
 
 from gateway.accounts.queries import AccountQueries
@@ -27,6 +27,8 @@ from gateway.platform.queries import PlatformQueries
 from gateway.risk.measured_queries import MeasuredRiskQueries
 from gateway.risk.queries import RiskQueries
 from gateway.scalars import SCALARS
+from gateway.settlement.mutations import SettlementMutations
+from gateway.settlement.queries import SettlementQueries
 
 
 @strawberry.type(description="What is, and what was. Each field needs a scope of the API key.")
@@ -42,9 +44,15 @@ class Query(
     RiskQueries,
     ChainQueries,
     MeasuredRiskQueries,
+    SettlementQueries,
     PlatformQueries,
 ):
     """The root of queries."""
+
+
+@strawberry.type(description="What is asked for. A refusal is an answer of its own type, not an error.")
+class Mutation(SettlementMutations):
+    """The root of mutations."""
 
 
 @strawberry.type(description="What changes. Every subscription begins with a snapshot.")
@@ -55,7 +63,11 @@ class Subscription(MarginSubscriptions, AlertSubscriptions, MarkSubscriptions):
 def build_schema() -> GraphQLSchema:
     """The executable schema."""
     schema = strawberry.Schema(
-        query=Query, subscription=Subscription, config=StrawberryConfig(scalar_map=SCALARS, sort_schema=True)
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        # Sorting copies the types, and a union then does not know its own members.
+        config=StrawberryConfig(scalar_map=SCALARS, sort_schema=False),
     )
     executable: GraphQLSchema = schema._schema
     return executable
@@ -63,7 +75,7 @@ def build_schema() -> GraphQLSchema:
 
 def schema_text() -> str:
     """The schema in GraphQL's schema definition language."""
-    return print_schema(build_schema()).rstrip() + "\n"
+    return print_schema(lexicographic_sort_schema(build_schema())).rstrip() + "\n"
 
 
 if __name__ == "__main__":

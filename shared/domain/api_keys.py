@@ -18,7 +18,7 @@ _FORMAT = re.compile(r"fp_([0-9a-z]{12})_([A-Za-z0-9_-]{43})")
 
 
 class Scope(StrEnum):
-    """What a key may read."""
+    """What a key may read, or do."""
 
     ACCOUNTS_READ = "accounts:read"
     MARKS_READ = "marks:read"
@@ -26,6 +26,8 @@ class Scope(StrEnum):
     ALERTS_READ = "alerts:read"
     DELIVERIES_READ = "deliveries:read"
     HISTORY_READ = "history:read"
+    COMMANDS_READ = "commands:read"
+    COMMANDS_WRITE = "commands:write"
     OPERATIONS_READ = "operations:read"
 
 

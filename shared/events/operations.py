@@ -27,6 +27,8 @@ class OperationsAlertKind(StrEnum):
     HISTORY_PRUNED = "history_pruned"
     CHAIN_BACKFILLED = "chain_backfilled"
     EVENT_CONTRADICTED = "event_contradicted"
+    TRANSACTION_STUCK = "transaction_stuck"
+    NONCE_TAKEN = "nonce_taken"
 
 
 class OperationsAlert(Event):

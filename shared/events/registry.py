@@ -14,9 +14,12 @@ from shared.events.operations import OperationsAlert
 from shared.events.positions import PositionsChanged
 from shared.events.prices import PriceTick
 from shared.events.settlement import SettlementEvent
+from shared.events.settlement_commands import SettlementCommand, SettlementCommandChanged
 
 ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
     topics.SETTLEMENT_EVENTS: TypeAdapter(SettlementEvent),
+    topics.SETTLEMENT_COMMANDS: TypeAdapter(SettlementCommand),
+    topics.SETTLEMENT_PROGRESS: TypeAdapter(SettlementCommandChanged),
     topics.POSITIONS_CHANGED: TypeAdapter(PositionsChanged),
     topics.MARKET_PRICES: TypeAdapter(PriceTick),
     topics.MARGIN_ALERTS: TypeAdapter(MarginTransition),

@@ -1,6 +1,8 @@
 """Topic names, as in ``functions.yaml`` (a test holds the two equal)."""
 
 SETTLEMENT_EVENTS = "settlement.events.v1"
+SETTLEMENT_COMMANDS = "settlement.commands.v1"
+SETTLEMENT_PROGRESS = "settlement.progress.v1"
 POSITIONS_CHANGED = "positions.changed.v1"
 MARKET_PRICES = "market.prices.v1"
 MARGIN_ALERTS = "alerts.margin.v1"

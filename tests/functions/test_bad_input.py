@@ -20,10 +20,10 @@ from shared.events import dead_letters as names
 from shared.events import topics
 from shared.manifest import load_manifest
 from shared.runtime.triggers import MAX_MESSAGE_BYTES
-from shared.stores import contacts, dead_letters
+from shared.stores import contacts, dead_letters, settlement_commands
 from tests.conftest import ROOT, Project
 from tests.functions.conftest import Caller
-from tests.messages import PAYER, VALID, now
+from tests.messages import PAYER, VALID, now, settlement_command
 from tests.servers import endpoint
 
 CONSUMERS = [
@@ -72,6 +72,14 @@ PER_TOPIC: Mapping[str, Mapping[str, tuple[Spoil, str]]] = {
         "a time without a zone": (_with(block_time="2026-01-01T00:00:00"), "block_time"),
         "a sequence of zero": (_with(sequence=0), "sequence"),
         "an asset that is no symbol": (_with(asset="a/b"), "asset"),
+    },
+    topics.SETTLEMENT_COMMANDS: {
+        "an unknown kind": (_with(kind="AIRDROP"), "kind"),
+        "a hash that is none": (_with(body_hash="0xABC"), "body_hash"),
+        "an argument that is no text": (_with(arguments={"amount": 1}), "arguments.amount"),
+        "a deadline without a zone": (_with(deadline="2026-01-01T00:00:00"), "deadline"),
+        "a command that nobody sent in": (_with(event_id="cmd_0"), "event_id"),
+        "a body that is not the command's": (_with(body_hash="0" * 64), "event_id"),
     },
     topics.POSITIONS_CHANGED: {
         "positions that are no list": (_with(positions={}), "positions"),
@@ -197,6 +205,10 @@ def test_a_wrong_message_is_kept_with_the_reason_and_counted_and_the_next_is_pro
         assert field in str(recorded[name].field)
         assert recorded[name].function == function
 
+    if function == "submit_settlement_command":
+        command = settlement_command()
+        fields = settlement_commands.encode(command)
+        store.document(settlement_commands.path(command.command_id)).set(fields)
     if function == "notify":
         with endpoint() as hook:
             for recipient in (PAYER, contacts.OPERATIONS):

@@ -45,6 +45,10 @@ MALFORMED = {
     "MARGIN_SHARDS": "3",
     "RISK_BLOCK_ACCOUNTS": "1e4",
     "WINDOW_S": "Infinity",
+    "SIGNER_KEYS": "local:",
+    "FEE_CAPS": "31337=5",
+    "FOLLOW_INTERVAL_S": "-2",
+    "RESEND_AFTER_S": "later",
     "SMTP_URL": "http://127.0.0.1:25",
     "MAIL_FROM": "nobody",
 }

@@ -15,6 +15,7 @@ from gateway.authentication import REMEMBERED_FOR_S
 from gateway.schema import build_schema
 from gateway.sessions import CHECK_INTERVAL_S
 from shared.domain.api_keys import Scope
+from shared.domain.settlement_commands import command_id
 from tests.eventually import eventually
 from tests.gateway.conftest import Server
 from tests.gateway.world import ALL_SCOPES, World, address
@@ -115,6 +116,24 @@ def accesses(number: int) -> list[Access]:
             f'{{ reverseStress(accountIds: ["{account}"], assets: ["ETH"]) {{ accounts {{ accountId }} }} }}',
             Scope.ACCOUNTS_READ,
         ),
+        _of(
+            "Query.settlementCommand",
+            f'{{ settlementCommand(id: "{command_id(account, "order")}") {{ accountId }} }}',
+            Scope.COMMANDS_READ,
+        ),
+        _of(
+            "Query.settlementCommands",
+            f'{{ settlementCommands(accountId: "{account}") {{ edges {{ node {{ accountId }} }} }} }}',
+            Scope.COMMANDS_READ,
+        ),
+        _of("Query.settlementCommandKinds", "{ settlementCommandKinds { kind } }", Scope.COMMANDS_READ),
+        _of(
+            "Mutation.submitSettlementCommand",
+            f'mutation {{ submitSettlementCommand(input: {{ accountId: "{account}", clientKey: "new",'
+            " chainId: 31337, kind: VAULT_DEPOSIT, arguments: [], deadline:"
+            ' "2030-01-01T00:00:00Z" }) { __typename ... on SettlementCommandRefused { field } } }',
+            Scope.COMMANDS_WRITE,
+        ),
         _of("Query.stressScenarios", "{ stressScenarios { name } }", Scope.ACCOUNTS_READ),
         _of("Query.chainSync", "{ chainSync { name } }", Scope.OPERATIONS_READ, unrestricted=True),
         _of(
@@ -196,6 +215,7 @@ def filled(world: World, server: Server) -> Server:
         world.put_escrow(500 + number, payer=number, payee=100 + number, arbiter=200 + number)
         world.put_dvp(500 + number, seller=number, buyer=100 + number)
         world.put_delivery(number)
+        world.put_command(number)
     world.announce_tick(world.tick(1))
     eventually(lambda: server.query("{ marks { sequence } }", key=world.key())["marks"])
     return server
@@ -203,7 +223,7 @@ def filled(world: World, server: Server) -> Server:
 
 def test_the_matrix_covers_every_root_field() -> None:
     schema = build_schema()
-    roots = (schema.query_type, schema.subscription_type)
+    roots = (schema.query_type, schema.mutation_type, schema.subscription_type)
     offered = {
         f"{root.name}.{name}" for root in roots if isinstance(root, GraphQLObjectType) for name in root.fields
     }
@@ -268,11 +288,12 @@ def test_lists_without_an_account_show_only_allowed_ones(filled: Server, world: 
     body = filled.query(
         """{ accounts { edges { node { id } } } inState: accounts(state: WARNING) { edges { node { id } } }
         alerts { edges { node { accountId } } } deliveries { edges { node { recipientId } } }
-        escrows { edges { node { payer } } } }""",
+        escrows { edges { node { payer } } }
+        settlementCommands { edges { node { accountId } } } }""",
         key=key,
     )
     assert address(THEIRS) not in str(body)
-    assert str(body).count(address(OURS)) == 5
+    assert str(body).count(address(OURS)) == 6
     everything = filled.query("{ accounts { edges { node { id } } } }", key=world.key())
     assert address(THEIRS) in str(everything)
 

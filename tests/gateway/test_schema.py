@@ -10,6 +10,7 @@ from graphql import FieldNode, GraphQLObjectType, OperationDefinitionNode, Opera
 
 from gateway.schema import build_schema, schema_text
 from shared.domain.margin import State
+from shared.domain.settlement_commands import command_id
 from tests.conftest import ROOT
 from tests.gateway.conftest import Server
 from tests.gateway.world import World, address
@@ -44,7 +45,11 @@ def test_sample_operations_cover_every_root_field() -> None:
         for field in definition.selection_set.selections
         if isinstance(field, FieldNode)
     }
-    roots = {OperationType.QUERY: schema.query_type, OperationType.SUBSCRIPTION: schema.subscription_type}
+    roots = {
+        OperationType.QUERY: schema.query_type,
+        OperationType.MUTATION: schema.mutation_type,
+        OperationType.SUBSCRIPTION: schema.subscription_type,
+    }
     offered = {
         (kind, name)
         for kind, root in roots.items()
@@ -62,6 +67,7 @@ def test_sample_operation_runs(path: Path, server: Server, world: World) -> None
     world.put_alerts(world.transition(1, 1))
     world.put_escrow(7, payer=1)
     world.put_dvp(7, seller=1)
+    world.put_command(1)
     if path.stem in FROM_THE_WAREHOUSE:
         world.project.provision_warehouse()
     world.announce_tick(world.tick(1))
@@ -77,12 +83,24 @@ def test_sample_operation_runs(path: Path, server: Server, world: World) -> None
         "asset": "ETH",
         "from": "2026-01-01T00:00:00Z",
         "to": "2027-01-01T00:00:00Z",
+        "commandId": command_id(address(1), "order"),
+        "input": {
+            "accountId": address(1),
+            "clientKey": "order",
+            "chainId": 31337,
+            "kind": "VAULT_DEPOSIT",
+            "arguments": [
+                {"name": "asset", "value": "0x" + "00" * 20},
+                {"name": "amount", "value": "1"},
+            ],
+            "deadline": "2099-01-01T00:00:00Z",
+        },
     }
     definition = parse(query).definitions[0]
     assert isinstance(definition, OperationDefinitionNode)
     declared = {v.variable.name.value for v in definition.variable_definitions or ()}
     used = {name: value for name, value in variables.items() if name in declared}
-    if definition.operation is OperationType.QUERY:
+    if definition.operation is not OperationType.SUBSCRIPTION:
         (value,) = server.query(query, used, key=world.key()).values()
         assert value is not None or path.stem in BEFORE_ANYTHING_NULL
         return

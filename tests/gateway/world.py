@@ -26,6 +26,7 @@ from shared.domain.margin import MarginRecord, RecordedValuation, Severity, Stat
 from shared.domain.marks import MarkStatus
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import Account, Position, position_key
+from shared.domain.settlement_commands import Command, CommandBody, CommandKind, accept
 from shared.domain.steps import StepRecord
 from shared.events import topics
 from shared.events.margin import MarginTransition, Valuation, transition_id
@@ -45,6 +46,7 @@ from shared.stores import (
     dvp_escrows,
     escrows,
     margin_states,
+    settlement_commands,
     ticks,
 )
 from shared.stores.deliveries import Delivery
@@ -316,6 +318,20 @@ class World:
         commit.put(chain_cursors.path(31337), chain_cursors.encode(replace(progress, differences=2)))
         commit.put(chain_sync.path(31337), chain_sync.encode(figures))
         commit.apply()
+
+    def put_command(self, number: int, client_key: str = "order") -> Command:
+        """Write a command that was accepted."""
+        body = CommandBody(
+            31337,
+            CommandKind.VAULT_DEPOSIT,
+            {"asset": "0x" + "00" * 20, "amount": str(2**256 - 1)},
+            self.now + timedelta(hours=1),
+        )
+        command = accept(address(number), client_key, body, self.now)
+        commit = database.Commit(self.client)
+        commit.put(settlement_commands.path(command.command_id), settlement_commands.encode(command))
+        commit.apply()
+        return command
 
     def put_delivery(self, number: int) -> None:
         """Write the delivery ``d<number>`` of an account's first alert."""

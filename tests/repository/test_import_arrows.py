@@ -27,6 +27,7 @@ LIBRARIES: dict[str, set[str]] = {
     "shared.warehouse": {"google.cloud.bigquery", "google.api_core", "google.auth"},
     "shared.chain": {"urllib3", "Crypto", "pydantic", "orjson"},
     "shared.providers": {"urllib3", "standardwebhooks"},
+    "shared.signing": {"coincurve", "google.cloud.kms_v1", "google.api_core"},
     "shared.runtime": {"flask", "functions_framework", "cloudevents", "pydantic"},
     "shared.manifest": {"yaml", "pydantic"},
     "functions": {"pydantic"},

@@ -9,6 +9,7 @@ import pytest
 
 from shared import config
 from shared.config import BASE, EMULATOR_HOSTS, SPECS, Environment, Settings, SmtpServer
+from shared.domain.fees import FeeCap
 from shared.errors import ConfigurationError
 
 PASSWORD = "correct@horse"
@@ -41,6 +42,14 @@ READ: dict[str, tuple[str, str, Any]] = {
     "ARCHIVE_INTERVAL_S": ("2.5", "archive_interval_s", 2.5),
     "MARGIN_SHARDS": ("8", "margin_shards", 8),
     "RISK_BLOCK_ACCOUNTS": ("10000", "risk_block_accounts", 10000),
+    "SIGNER_KEYS": ("kms", "local_signer_keys", ()),
+    "FEE_CAPS": (
+        "1=50:500 31337=1:2",
+        "fee_caps",
+        {1: FeeCap(50 * 10**9, 500 * 10**9), 31337: FeeCap(10**9, 2 * 10**9)},
+    ),
+    "FOLLOW_INTERVAL_S": ("2", "follow_interval_s", 2.0),
+    "RESEND_AFTER_S": ("30", "resend_after_s", 30.0),
     "WINDOW_S": ("55", "window_s", 55.0),
     "HERMES_URLS": (
         "https://hermes.example/a,http://other.example",
@@ -81,6 +90,10 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "ARCHIVE_INTERVAL_S": ("Infinity",),
     "MARGIN_SHARDS": ("", "0", "3", "64", "-1", "1.0"),
     "RISK_BLOCK_ACCOUNTS": ("0", "-3", "1.5", "many", ""),
+    "SIGNER_KEYS": ("", "hsm", "local", "local:", "local:0x1234", "local:" + "zz" * 32),
+    "FEE_CAPS": ("", "100:200", "1=100", "1=0:5", "1=10:5", "1=a:b", "1=1:2 1=1:2"),
+    "FOLLOW_INTERVAL_S": ("0",),
+    "RESEND_AFTER_S": ("soon",),
     "WINDOW_S": ("a minute",),
     "HERMES_URLS": ("", "hermes.example", "ftp://hermes.example", "https://hermes.example,"),
     "HERMES_API_KEY": ("", "two words", "line\nbreak"),
@@ -221,3 +234,24 @@ def test_settings_are_equal_by_value() -> None:
     assert first == second
     assert hash(first) == hash(second)
     assert first != other
+
+
+def test_a_private_key_in_a_setting_is_refused_where_clients_money_is() -> None:
+    key = "0x" + "5e" * 32
+    for environment in ("staging", "production"):
+        with pytest.raises(ConfigurationError, match="SIGNER_KEYS holds private keys") as refused:
+            config.load(
+                settings=("SIGNER_KEYS",),
+                environ={
+                    **BASE_VALUES,
+                    "FUSION_ENVIRONMENT": environment,
+                    "SIGNER_KEYS": f"local:{key}",
+                },
+            )
+        assert "5e5e" not in str(refused.value)
+    local = config.load(
+        settings=("SIGNER_KEYS",),
+        environ={**BASE_VALUES, "FUSION_ENVIRONMENT": "local", "SIGNER_KEYS": f"local:{key},{key[2:]}"},
+    )
+    assert local.local_signer_keys == (bytes([0x5E]) * 32,) * 2
+    assert "5e5e" not in repr(local)

@@ -13,6 +13,7 @@ from shared.domain.marks import MarkStatus, Method
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import PositionAction
 from shared.domain.quotes import Refusal
+from shared.domain.settlement_commands import CommandKind, CommandStatus
 from shared.events import topics
 from shared.events.base import UINT256_MAX, Event
 from shared.events.deliveries import DeliveryChanged, delivery_event_id
@@ -49,6 +50,12 @@ from shared.events.settlement import (
     PositionChanged,
     contract_event_id,
     retraction_id,
+)
+from shared.events.settlement_commands import (
+    CommandTransaction,
+    SettlementCommand,
+    SettlementCommandChanged,
+    progress_id,
 )
 
 AS_OF = datetime(2025, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
@@ -262,6 +269,34 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
                 Position(chain_id=1, asset="ETH", decimals=18, collateral_base=2 * 10**18, debt_base=0),
                 Position(chain_id=1, asset="USDC", decimals=6, collateral_base=0, debt_base=10**9),
             ),
+        ),
+    ),
+    (
+        topics.SETTLEMENT_COMMANDS,
+        SettlementCommand(
+            event_id="cmd_1",
+            account_id=ACCOUNT,
+            chain_id=31337,
+            kind=CommandKind.VAULT_BORROW,
+            arguments={"asset": OTHER, "amount": str(UINT256_MAX)},
+            deadline=AS_OF,
+            body_hash="0f" * 32,
+            as_of=AS_OF,
+        ),
+    ),
+    (
+        topics.SETTLEMENT_PROGRESS,
+        SettlementCommandChanged(
+            event_id=progress_id("cmd_1", CommandStatus.SUCCEEDED),
+            command_id="cmd_1",
+            account_id=ACCOUNT,
+            chain_id=31337,
+            kind=CommandKind.VAULT_BORROW,
+            status=CommandStatus.SUCCEEDED,
+            reason=None,
+            field=None,
+            transaction=CommandTransaction(hash=BLOCK_HASH, nonce=3, block_number=12),
+            as_of=AS_OF,
         ),
     ),
     (topics.MARKET_PRICES, TICK),

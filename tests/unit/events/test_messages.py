@@ -38,7 +38,9 @@ def _refusal(topic: str, document: Any) -> list[ErrorDetails]:
 
 def _objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Every JSON object in a document, with its path; free-form maps have no fields and are left out."""
-    if isinstance(value, dict) and (not path or path[-1] not in {"marks", "details", "block_numbers"}):
+    if isinstance(value, dict) and (
+        not path or path[-1] not in {"marks", "details", "block_numbers", "arguments"}
+    ):
         yield path, value
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):

@@ -1,0 +1,1 @@
+"""Settlement commands: what clients ask us to do on chain."""

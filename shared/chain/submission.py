@@ -1,0 +1,170 @@
+"""Reading what a signer's next transaction needs to know, and handing transactions to nodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.chain.rpc import Call, NodeError, RpcClient, quantity
+from shared.chain.send_errors import SendOutcome, classify
+from shared.chain.settlement_calls import ContractCall
+from shared.domain.fees import FeeMarket
+from shared.domain.network import FinalityTag
+from shared.domain.transactions import Mined
+from shared.errors import FusionError, RetryableError
+
+_REVERT_CODE = 3
+"""geth's code of a call that reverted (``internal/ethapi/errors.go``); others only say it in words."""
+
+_REVERTED = re.compile(r"revert", re.IGNORECASE)
+_GAS_RESERVE_PCT = 20
+
+
+class CallRevertedError(FusionError):
+    """The contract refuses the call as things are now; the message is the node's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one node says of a signer at one moment."""
+
+    head_number: int
+    latest_count: int
+    pending_count: int
+    market: FeeMarket
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a node took a transaction, and its words where it refused."""
+
+    outcome: SendOutcome
+    message: str | None = None
+
+
+def _standing_calls(signer: str) -> list[Call]:
+    return [
+        ("eth_getBlockByNumber", ["latest", False]),
+        ("eth_getTransactionCount", [signer, "latest"]),
+        ("eth_getTransactionCount", [signer, "pending"]),
+        ("eth_maxPriorityFeePerGas", []),
+    ]
+
+
+def _standing(answers: Sequence[Any]) -> Standing:
+    block, latest, pending, tip = (_answered(answer) for answer in answers)
+    if not isinstance(block, dict) or "baseFeePerGas" not in block:
+        raise RetryableError("a node sent a newest block without a base fee")
+    return Standing(
+        head_number=quantity(block["number"]),
+        latest_count=quantity(latest),
+        pending_count=quantity(pending),
+        market=FeeMarket(quantity(block["baseFeePerGas"]), quantity(tip)),
+    )
+
+
+def _answered(answer: Any) -> Any:
+    if isinstance(answer, NodeError):
+        raise RetryableError(str(answer))
+    return answer
+
+
+def read_for_call(client: RpcClient, signer: str, call: ContractCall) -> tuple[Standing, int]:
+    """A signer's standing, and the gas limit for a call on top of what waits in the node's pool.
+
+    What waits may never happen, and then the call may use more gas than it would after it (a first deposit
+    writes a word that a second one only changes): the limit covers both.
+
+    Raises:
+        CallRevertedError: the contract refuses the call.
+        RetryableError: no node answered, or it could not tell.
+    """
+    fields = {"from": signer, "to": call.to, "data": call.data, "value": hex(call.value_base)}
+    *standing, gas, gas_alone = client.batch(
+        [
+            *_standing_calls(signer),
+            ("eth_estimateGas", [fields, "pending"]),
+            ("eth_estimateGas", [fields, "latest"]),
+        ]
+    )
+    known = _standing(standing)
+    if isinstance(gas, NodeError):
+        if gas.code == _REVERT_CODE or _REVERTED.search(gas.message):
+            raise CallRevertedError(gas.message)
+        raise RetryableError(str(gas))
+    most = max(quantity(gas), 0 if isinstance(gas_alone, NodeError) else quantity(gas_alone))
+    return known, most * (100 + _GAS_RESERVE_PCT) // 100
+
+
+@dataclass(frozen=True, slots=True)
+class SignerSight:
+    """A signer's standing and the receipts of its transactions, from one node in one request."""
+
+    standing: Standing
+    final_number: int
+    final_count: int
+    receipts: Mapping[str, Mined]
+
+
+def read_for_following(
+    client: RpcClient, signer: str, hashes: Sequence[str], *, finality: int | FinalityTag
+) -> SignerSight:
+    """What has become of a signer's transactions.
+
+    Args:
+        hashes: of every attempt that is not concluded.
+        finality: how many blocks make the one below them final, or the tag of the newest final block.
+
+    Raises:
+        RetryableError: no node answered, or its answers contradict each other.
+    """
+    final_number = _final_number(client, finality)
+    answers = client.batch(
+        [
+            *_standing_calls(signer),
+            ("eth_getTransactionCount", [signer, hex(final_number)]),
+            *(("eth_getTransactionReceipt", [each]) for each in hashes),
+        ]
+    )
+    standing = _standing(answers[:4])
+    final_count = quantity(_answered(answers[4]))
+    receipts: dict[str, Mined] = {}
+    for each, answer in zip(hashes, answers[5:], strict=True):
+        receipt = _answered(answer)
+        if receipt is not None:
+            receipts[each] = _mined(receipt, each)
+    return SignerSight(standing, final_number, final_count, receipts)
+
+
+def _final_number(client: RpcClient, finality: int | FinalityTag) -> int:
+    tag = "latest" if isinstance(finality, int) else finality.value
+    (block,) = client.batch([("eth_getBlockByNumber", [tag, False])])
+    if not isinstance(_answered(block), dict):
+        raise RetryableError(f"a node does not have the block {tag}")
+    number = quantity(block["number"])
+    return max(0, number - finality) if isinstance(finality, int) else number
+
+
+def _mined(receipt: Any, wanted: str) -> Mined:
+    if not isinstance(receipt, dict) or receipt.get("transactionHash") != wanted:
+        raise RetryableError(f"a node sent another receipt than that of {wanted}")
+    return Mined(
+        wanted,
+        block_number=quantity(receipt["blockNumber"]),
+        block_hash=receipt["blockHash"],
+        succeeded=quantity(receipt["status"]) == 1,
+    )
+
+
+def send(client: RpcClient, raw: str) -> Refusal:
+    """Hand a signed transaction to a node.
+
+    Raises:
+        RetryableError: no node answered; one may have it all the same.
+    """
+    (answer,) = client.batch([("eth_sendRawTransaction", [raw])])
+    if isinstance(answer, NodeError):
+        return Refusal(classify(answer.message), answer.message)
+    return Refusal(SendOutcome.SENT)
