@@ -13,6 +13,7 @@ SLITHER_VERSION := 0.11.6
 ACCOUNTS ?= 100
 SCENARIO ?= crash
 SEED ?= 1
+CHAOS ?=
 
 export PYTHONPATH := .:graphql
 
@@ -102,6 +103,10 @@ chaos: setup ## A few minutes of kills, duplicates and failing nodes; nothing ma
 .PHONY: chaos-prices
 chaos-prices: setup ## Price ticks with half of all requests failing, and with every source down: the figures.
 	@$(BIN)/python -m tests.chaos.prices --seed $(SEED)
+
+.PHONY: chaos-chain
+chaos-chain: setup ## Outages, lies, reorgs and crashes between chain and events; CHAOS=--full takes an hour.
+	@$(BIN)/python -m tests.chaos.chain --seed $(SEED) $(CHAOS)
 
 .PHONY: bench
 bench: setup ## Every benchmark, as one table of ratios; results in benchmarks/results/.

@@ -23,7 +23,7 @@ from shared.messaging import publisher
 from shared.runtime import clock
 from shared.runtime.context import Context
 from shared.runtime.relay import alerts, announcing
-from shared.runtime.relay.sighting import Standing, View, common_ancestor, look
+from shared.runtime.relay.sighting import Standing, View, ask, common_ancestor, look
 from shared.stores import announced_blocks, chain_cursors, database, outbox
 
 _RANGES_IN_FLIGHT = 4
@@ -213,7 +213,10 @@ class ChainRelay:
     def _go_back(self, view: View, progress: ChainProgress) -> ChainProgress | None:
         """Take back what is no longer in the chain, once what replaces it has been read."""
         ancestor = common_ancestor(view.sight, progress)
+        if ancestor == progress.block_number:
+            raise RetryableError(f"{view.sight.provider.name} showed two chains at once")
         if ancestor is None or ancestor < progress.final_number:
+            self._ask_again(view, progress)
             self.halt(progress, view.sight.head, ancestor)
             return None
         target = view.sight.head.number - self.chain.confirmations
@@ -232,6 +235,17 @@ class ChainRelay:
             if replacement is not None:
                 progress = self._announce(view, progress, replacement, publish)
         return progress
+
+    def _ask_again(self, view: View, progress: ChainProgress) -> None:
+        """Make sure that every provider shows the same other chain, for what follows stops the relay.
+
+        Raises:
+            RetryableError: one does not, or not twice.
+        """
+        for provider in (view.sight.provider, *view.others):
+            sight = ask(provider, self.chain, progress)
+            if sight.standing is not Standing.DIFFERS or sight.shown_hash != view.sight.shown_hash:
+                raise RetryableError(f"{provider.name} does not show what {view.sight.provider.name} did")
 
     def _retract_above(self, progress: ChainProgress, ancestor: int, publish: Publish) -> ChainProgress:
         revision = progress.revision + 1

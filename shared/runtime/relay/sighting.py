@@ -26,12 +26,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one provider shows. ``final_number`` is the last block that it lets count as final."""
+    """What one provider shows. ``final_number`` is the last block that it lets count as final, ``shown_hash``
+    what it has in the place of the last announced block (or of its head, where that is before it)."""
 
     provider: Provider
     head: Block
     final_number: int
     standing: Standing
+    shown_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +105,14 @@ def ask(provider: Provider, chain: Chain, progress: ChainProgress | None) -> Sig
     else:
         final_number = head.number - chain.finality
     if progress is None:
-        return Sight(provider, head, final_number, Standing.EXTENDS)
+        return Sight(provider, head, final_number, Standing.EXTENDS, head.hash)
     if head.number < progress.block_number:
         known = progress.hash_of(head.number)
         standing = Standing.BEHIND if known in (None, head.hash) else Standing.DIFFERS
-        return Sight(provider, head, final_number, standing)
+        return Sight(provider, head, final_number, standing, head.hash)
     announced = parse_block(answers[-1], progress.block_number)
     standing = Standing.EXTENDS if announced.hash == progress.block_hash else Standing.DIFFERS
-    return Sight(provider, head, final_number, standing)
+    return Sight(provider, head, final_number, standing, announced.hash)
 
 
 def common_ancestor(sight: Sight, progress: ChainProgress) -> int | None:

@@ -1,0 +1,151 @@
+"""relay_chain_events with several providers that lie, lag, prune and disagree; and its second reading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from google.cloud import firestore
+
+from shared.events import topics
+from shared.events.settlement import EventRetracted
+from shared.stores import announced_blocks, database
+from tests.conftest import Project
+from tests.eventually import eventually
+from tests.functions.conftest import Caller, Market, Tap
+from tests.functions.relaying import (
+    FUNCTION,
+    cursor_of,
+    describe_chain,
+    make_deposits,
+    relay,
+    sequences_of,
+)
+from tests.messages import CHAIN_ID
+from tests.servers import Answer, rpc_proxy
+
+Calls = Sequence[Mapping[str, Any]]
+
+
+def _changed(market: Market, calls: Calls, change: Callable[[str, Any], Any]) -> Answer:
+    """The node's own answers, each result as ``change`` makes it of the method and the result."""
+    results = market.chain.client.batch([(call["method"], call["params"]) for call in calls])
+    body = [
+        {"jsonrpc": "2.0", "id": call["id"], "result": change(call["method"], result)}
+        for call, result in zip(calls, results, strict=True)
+    ]
+    return Answer(200, json.dumps(body).encode())
+
+
+def _other_fork(method: str, result: Any) -> Any:
+    if method != "eth_getBlockByNumber" or not result:
+        return result
+    return {**result, "hash": "0x" + "f0" * 32, "parentHash": "0x" + "f1" * 32}
+
+
+def test_a_provider_on_another_fork_is_not_believed_while_another_one_shows_ours(
+    call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    announced = tap(topics.SETTLEMENT_EVENTS)
+    account = make_deposits(market, 2)
+    assert relay(call) == 200
+    with rpc_proxy(project.hosts.rpc, lambda calls: _changed(market, calls, _other_fork)) as wrong:
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={wrong.url},{project.hosts.rpc}")
+        market.mine_empty(1)
+        eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head())
+    assert sequences_of(announced.events(), account) == [1, 2]
+    assert (cursor_of(store).revision, cursor_of(store).halted) == (0, None)
+
+
+def test_a_provider_that_is_behind_takes_nothing_back(
+    call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    make_deposits(market, 5)
+    assert relay(call) == 200
+    announced = tap(topics.SETTLEMENT_EVENTS)
+    old = market.head() - 3
+
+    def decide(calls: Calls) -> Answer | None:
+        if calls[0]["params"] != ["latest", False]:
+            return None
+        lagging = [{**calls[0], "params": [hex(old), False]}, {**calls[1], "params": ["0xffffff", False]}]
+        return _changed(market, lagging, lambda _, result: result)
+
+    with rpc_proxy(project.hosts.rpc, decide) as proxy:
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
+        assert relay(call) == 200
+    assert announced.pull() == []
+    assert cursor_of(store).block_number == market.head()
+
+
+def test_pruned_history_stops_the_chain_with_an_alert_and_never_skips(
+    call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    account = make_deposits(market, 3)
+    announced, operations = tap(topics.SETTLEMENT_EVENTS), tap(topics.OPERATIONS_ALERTS)
+    error = {"code": -32701, "message": "History has been pruned for this block"}
+
+    def decide(calls: Calls) -> Answer | None:
+        if calls[0]["method"] != "eth_getLogs":
+            return None
+        return Answer(200, json.dumps([{"jsonrpc": "2.0", "id": 0, "error": error}]).encode())
+
+    with rpc_proxy(project.hosts.rpc, decide) as proxy:
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
+        for _ in range(2):
+            outcome = call.request(FUNCTION)
+            assert outcome.status == 503
+            assert "History has been pruned" in outcome.body["error"]
+    alerts = {alert.event_id: alert for alert in operations.events()}
+    (alert,) = alerts.values()
+    assert (alert.kind, alert.details["block"]) == ("history_pruned", str(market.start_block))
+    assert announced.pull() == []
+
+    project.setenv(RPC_URLS=f"{CHAIN_ID}={project.hosts.rpc}")
+    assert relay(call) == 200
+    assert sequences_of(announced.events(), account) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("spoilt", ["an event was not announced", "one was invented"])
+def test_the_second_reading_repairs_what_was_announced_wrongly(
+    call: Caller,
+    market: Market,
+    project: Project,
+    store: firestore.Client,
+    tap: Callable[[str], Tap],
+    spoilt: str,
+) -> None:
+    """As if the first reading had been wrong: its record is changed behind its back."""
+    describe_chain(market, project, 2_000, finality=1)
+    account = make_deposits(market, 3)
+    announced, operations = tap(topics.SETTLEMENT_EVENTS), tap(topics.OPERATIONS_ALERTS)
+    assert relay(call) == 200
+    first = announced.events()
+    record = announced_blocks.list_between(store, CHAIN_ID, market.start_block, None, limit=1)[0]
+    fields = announced_blocks.encode(record)
+    if spoilt == "one was invented":
+        invented = first[0].model_copy(update={"event_id": first[0].event_id[:-1] + "7", "log_index": 7})
+        extra = {"event_id": invented.event_id, "data": invented.encode(), "ordering_key": "k"}
+        fields["announcements"].append(extra)
+    else:
+        fields["announcements"] = []
+    commit = database.Commit(store)
+    commit.put(record.path, fields)
+    commit.apply()
+    market.mine_empty(40)
+
+    eventually(lambda: relay(call) == 200 and cursor_of(store).verified_number >= market.start_block + 2)
+
+    (repair,) = announced.events()
+    if spoilt == "one was invented":
+        assert isinstance(repair, EventRetracted)
+        assert repair.retracted.log_index == 7
+    else:
+        assert repair == first[0]
+    (alert,) = operations.events()
+    assert (alert.kind, alert.details["provider"]) == ("logs_incomplete", "announced")
+    assert cursor_of(store).differences == 1
+    assert announced_blocks.list_between(store, CHAIN_ID, 0, market.start_block + 2, limit=9) == []
+    assert sequences_of(first, account) == [1, 2, 3]
