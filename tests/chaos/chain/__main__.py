@@ -17,15 +17,16 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from rich.console import Console
 
-from local.chain import CHAIN_ID, EscrowTerms, LocalChain, calldata, create_escrow
+from local.chain import CHAIN_ID, LocalChain, Transaction, calldata
 from local.emulators import base_environment, running_emulators
+from local.escrows import EscrowTerms, create_escrow
 from local.ports import free_ports
 from local.provision import provision_messaging
 from local.supervisor import Part, Supervisor
@@ -47,6 +48,7 @@ FULL = {
     "storm": 180,
 }
 ACCOUNTS = 20
+ESCROWS_PER_BLOCK = 40
 CATCH_UP_S = 900.0
 
 
@@ -89,39 +91,46 @@ class Chaos:
 
     def act(self, count: int) -> None:
         """Deposits of changing accounts and amounts, mined together in one block."""
-        self.chain.client.call("evm_setAutomine", False)
-        nonces: dict[str, int] = {}
-        calls: list[Any] = []
+        deposits: list[Transaction] = []
         for _ in range(count):
             self._turn += 1
             account = self.accounts[self._turn % ACCOUNTS]
-            if account not in nonces:
-                known = self.chain.client.call("eth_getTransactionCount", account, "pending")
-                nonces[account] = int(known, 16)
-            transaction = {
-                "from": account,
-                "to": self.deployment.vault,
-                "data": calldata("depositNative()"),
-                "value": hex(self._turn),
-                "gas": "0x493e0",
-                "nonce": hex(nonces[account]),
+            data = calldata("depositNative()")
+            deposits.append(Transaction(account, self.deployment.vault, data, value=self._turn, gas=300_000))
+        self._mine_together(deposits)
+
+    def escrows(self, count: int) -> None:
+        """Create escrows, a few dozen to a block."""
+        payer, payee, arbiter = self.accounts[:3]
+        for first in range(0, count, ESCROWS_PER_BLOCK):
+            numbers = range(first, min(count, first + ESCROWS_PER_BLOCK))
+            salts = [number.to_bytes(32, "big") for number in numbers]
+            terms = [EscrowTerms(payer, payee, arbiter, 1, salt=salt) for salt in salts]
+            created = [create_escrow(self.deployment, each)[0] for each in terms]
+            self._mine_together([replace(each, gas=700_000) for each in created])
+        self.injected["escrows"] += count
+
+    def _mine_together(self, transactions: list[Transaction]) -> None:
+        self.chain.client.call("evm_setAutomine", False)
+        nonces: dict[str, int] = {}
+        calls: list[Any] = []
+        for item in transactions:
+            if item.sender not in nonces:
+                known = self.chain.client.call("eth_getTransactionCount", item.sender, "pending")
+                nonces[item.sender] = int(known, 16)
+            fields = {
+                "from": item.sender,
+                "to": item.to,
+                "data": item.data,
+                "value": hex(item.value),
+                "gas": hex(item.gas),
+                "nonce": hex(nonces[item.sender]),
             }
-            nonces[account] += 1
-            calls.append(("eth_sendTransaction", [transaction]))
+            nonces[item.sender] += 1
+            calls.append(("eth_sendTransaction", [fields]))
         self.chain.client.batch(calls)
         self.chain.client.call("evm_mine")
         self.chain.client.call("evm_setAutomine", True)
-
-    def escrows(self, count: int) -> None:
-        """Create escrows, a hundred to a batch."""
-        payer, payee, arbiter = self.accounts[:3]
-        for first in range(0, count, 100):
-            terms = [
-                EscrowTerms(payer, payee, arbiter, 1, salt=number.to_bytes(32, "big"))
-                for number in range(first, min(count, first + 100))
-            ]
-            self.chain.mine([create_escrow(self.deployment, each)[0] for each in terms])
-        self.injected["escrows"] += count
 
     def outage(self, length: int) -> None:
         """Mine blocks that nobody reads, with events at their beginning, middle and end."""
