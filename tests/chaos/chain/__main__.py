@@ -24,7 +24,7 @@ from typing import Any
 import urllib3
 from rich.console import Console
 
-from local.chain import CHAIN_ID, LocalChain, Transaction, calldata
+from local.chain import CHAIN_ID, LocalChain, Transaction, deposit
 from local.emulators import base_environment, running_emulators
 from local.escrows import EscrowTerms, create_escrow
 from local.ports import free_ports
@@ -95,8 +95,8 @@ class Chaos:
         for _ in range(count):
             self._turn += 1
             account = self.accounts[self._turn % ACCOUNTS]
-            data = calldata("depositNative()")
-            deposits.append(Transaction(account, self.deployment.vault, data, value=self._turn, gas=300_000))
+            (each,) = deposit(self.deployment, account, "ETH", self._turn)
+            deposits.append(replace(each, gas=400_000))
         self._mine_together(deposits)
 
     def escrows(self, count: int) -> None:
