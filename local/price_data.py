@@ -21,7 +21,7 @@ PYTH_IDS = {
 
 
 def chainlink_source(
-    chain_id: int, multicall: str, *, agreeing_nodes: int = 1, timeout_s: str = "1.5"
+    chain_id: int, multicall: str, *, agreeing_nodes: int = 1, timeout_s: str = "3"
 ) -> dict[str, Any]:
     """Chainlink's feeds on a chain."""
     return {

@@ -192,7 +192,7 @@ def test_it_is_called_again_while_no_node_answers(
     with without("chain"):
         outcome = call.request(FUNCTION)
     assert outcome.status == 503
-    assert "no node answered" in outcome.body["error"]
+    assert "no price source answered: node 0: " in outcome.body["error"]
     assert ticks.find_latest(store) is None
 
     assert _fetch(call) == 200
