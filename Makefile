@@ -84,7 +84,7 @@ test-pipelines: .venv-beam/.installed ## The Beam pipelines on the DirectRunner,
 
 .PHONY: slither
 slither: contracts .venv-slither/.installed ## Slither over the escrow contracts; every finding must be answered in contracts/SLITHER.md.
-	@.venv-slither/bin/python contracts/slither.py
+	@.venv-slither/bin/python contracts/check_slither.py
 
 .PHONY: lint
 lint: $(VENV)/.installed ## Style, import arrows.

@@ -27,6 +27,8 @@ def findings() -> set[tuple[str, str]]:
         RuntimeError: forge or Slither failed; says what it said.
     """
     environment = {**os.environ, "PATH": f"{FORGE}{os.pathsep}{os.environ['PATH']}"}
+    # make exports the project's own, which is not this environment's.
+    environment.pop("PYTHONPATH", None)
     out, report = WORK / "out", WORK / "report.json"
     report.unlink(missing_ok=True)
     places = {"--out": out, "--cache-path": WORK / "cache", "--build-info-path": out / "build-info"}
