@@ -52,7 +52,7 @@ def test_a_command_becomes_a_transaction_that_the_contract_carries_out(
     assert outbox_left.ids() == []
 
 
-def test_tokens_are_approved_and_deposited_and_escrows_created_by_commands(custodian: Custodian) -> None:
+def test_a_token_approval_gives_the_vault_its_allowance(custodian: Custodian) -> None:
     deployment = custodian.market.deployment
     usdc = deployment.tokens["USDC"]
     arguments = {"asset": usdc, "spender": deployment.vault, "value": "500"}
