@@ -9,20 +9,16 @@ process and is named.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from shared import setting_values
 from shared.domain.fees import FeeCap
-from shared.domain.sharding import SHARD_COUNTS
 from shared.errors import ConfigurationError
-
-_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+from shared.setting_values import SmtpServer
 
 
 class Environment(StrEnum):
@@ -40,147 +36,6 @@ class Environment(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """Where outgoing mail is handed over. ``starttls`` follows the URL's scheme (``smtp+starttls``)."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None = field(repr=False)
-    starttls: bool
-
-
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("is empty")
-    return value
-
-
-def _file(value: str) -> Path:
-    path = Path(value)
-    if not path.is_file():
-        raise ValueError(f"names a file that does not exist: {value}")
-    return path
-
-
-def _host(value: str) -> str:
-    host, separator, port = value.removeprefix("http://").rpartition(":")
-    if not separator or not host or not port.isdigit():
-        raise ValueError(f"must be host:port, got {value!r}")
-    return value
-
-
-def _seconds(value: str) -> float:
-    try:
-        seconds = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f"must be a number of seconds, got {value!r}") from None
-    if not seconds.is_finite() or seconds <= 0:
-        raise ValueError(f"must be greater than zero, got {value!r}")
-    return float(seconds)
-
-
-def _count(value: str) -> int:
-    if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"must be a whole number of at least 1, got {value!r}")
-    return int(value)
-
-
-def _rpc_urls(value: str) -> Mapping[int, tuple[str, ...]]:
-    urls: dict[int, tuple[str, ...]] = {}
-    for entry in value.split():
-        chain, separator, listed = entry.partition("=")
-        if not separator or not chain.isdigit():
-            raise ValueError("must be '<chain id>=<url>,<url> <chain id>=<url>'")
-        if int(chain) in urls:
-            raise ValueError(f"lists chain {chain} twice")
-        urls[int(chain)] = tuple(listed.split(","))
-        for url in urls[int(chain)]:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-                raise ValueError(f"has no http(s) URL for chain {chain}")
-    if not urls:
-        raise ValueError("is empty")
-    return urls
-
-
-def _token(value: str) -> str:
-    if not _BEARER_TOKEN.fullmatch(value):
-        raise ValueError("must be a bearer token (RFC 6750): letters, digits and -._~+/=")
-    return value
-
-
-def _urls(value: str) -> tuple[str, ...]:
-    urls = tuple(value.split(","))
-    for url in urls:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ValueError("must be http(s) URLs joined by ','")
-    return urls
-
-
-def _signer_keys(value: str) -> tuple[bytes, ...]:
-    if value == "kms":
-        return ()
-    scheme, separator, listed = value.partition(":")
-    if scheme != "local" or not separator:
-        raise ValueError("must be 'kms' or 'local:<key>,<key>'")
-    keys = tuple(bytes.fromhex(key.removeprefix("0x")) for key in listed.split(","))
-    if any(len(key) != 32 for key in keys):
-        raise ValueError("must have 32 bytes per key")
-    return keys
-
-
-_GWEI = 10**9
-
-
-def _fee_caps(value: str) -> Mapping[int, FeeCap]:
-    caps: dict[int, FeeCap] = {}
-    for entry in value.split():
-        chain, separator, bounds = entry.partition("=")
-        start, colon, ceiling = bounds.partition(":")
-        if not (separator and colon and chain.isdigit() and start.isdigit() and ceiling.isdigit()):
-            raise ValueError(f"must be '<chain id>=<gwei>:<gwei>' per chain, got {value!r}")
-        if int(chain) in caps:
-            raise ValueError(f"lists chain {chain} twice")
-        if not 0 < int(start) <= int(ceiling):
-            raise ValueError(f"has a cap for chain {chain} that starts at zero or above its ceiling")
-        caps[int(chain)] = FeeCap(int(start) * _GWEI, int(ceiling) * _GWEI)
-    if not caps:
-        raise ValueError("is empty")
-    return caps
-
-
-def _smtp(value: str) -> SmtpServer:
-    parts = urlsplit(value)
-    if parts.scheme not in ("smtp", "smtp+starttls") or not parts.hostname or not parts.port:
-        raise ValueError("must be smtp://host:port or smtp+starttls://user:password@host:port")
-    return SmtpServer(
-        parts.hostname,
-        parts.port,
-        username=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
-        starttls=parts.scheme == "smtp+starttls",
-    )
-
-
-def _address(value: str) -> str:
-    if value.count("@") != 1 or value.startswith("@") or value.endswith("@"):
-        raise ValueError(f"must be an e-mail address, got {value!r}")
-    return value
-
-
-def _shards(value: str) -> int:
-    if not value.isdigit() or int(value) not in SHARD_COUNTS:
-        raise ValueError(f"must be one of {', '.join(map(str, SHARD_COUNTS))}, got {value!r}")
-    return int(value)
-
-
-def _level(value: str) -> str:
-    if value not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError(f"must be DEBUG, INFO, WARNING or ERROR, got {value!r}")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
 class SettingSpec:
     """One environment variable: how it is read and what it is for (printed into docs/settings.md)."""
 
@@ -194,63 +49,79 @@ SPECS: Mapping[str, SettingSpec] = {
     "FUSION_ENVIRONMENT": SettingSpec(
         Environment, "Where the process runs: local, test, staging or production.", "local"
     ),
-    "GOOGLE_CLOUD_PROJECT": SettingSpec(_text, "The Google Cloud project.", "fusion-prime-dev"),
+    "GOOGLE_CLOUD_PROJECT": SettingSpec(setting_values.text, "The Google Cloud project.", "fusion-prime-dev"),
     "FIRESTORE_EMULATOR_HOST": SettingSpec(
-        _host, "The Firestore emulator; only in local and test.", "127.0.0.1:8080"
+        setting_values.host, "The Firestore emulator; only in local and test.", "127.0.0.1:8080"
     ),
     "PUBSUB_EMULATOR_HOST": SettingSpec(
-        _host, "The Pub/Sub emulator; only in local and test.", "127.0.0.1:8085"
+        setting_values.host, "The Pub/Sub emulator; only in local and test.", "127.0.0.1:8085"
     ),
     "BIGQUERY_EMULATOR_HOST": SettingSpec(
-        _host, "The BigQuery emulator; only in local and test.", "http://127.0.0.1:9050"
+        setting_values.host, "The BigQuery emulator; only in local and test.", "http://127.0.0.1:9050"
     ),
-    "BIGQUERY_DATASET": SettingSpec(_text, "The dataset that holds the history.", "fusion"),
+    "BIGQUERY_DATASET": SettingSpec(setting_values.text, "The dataset that holds the history.", "fusion"),
     "NETWORK_FILE": SettingSpec(
-        _file, "Chains, contracts, assets, feeds and margin policy (JSON).", "config/network.json"
+        setting_values.file,
+        "Chains, contracts, assets, feeds and margin policy (JSON).",
+        "config/network.json",
     ),
     "RPC_URLS": SettingSpec(
-        _rpc_urls,
+        setting_values.rpc_urls,
         "Chain nodes: '<chain id>=<url>,<url> <chain id>=<url>'.",
         "31337=http://127.0.0.1:8545",
         secret=True,
     ),
     "HERMES_URLS": SettingSpec(
-        _urls,
+        setting_values.urls,
         "Base addresses of Pyth's Hermes, in order of preference: '<url>,<url>'.",
         "https://pyth.dourolabs.app/hermes",
     ),
     "HERMES_API_KEY": SettingSpec(
-        _token, "The key that Hermes asks for in every request.", "pyth-key", secret=True
+        setting_values.token, "The key that Hermes asks for in every request.", "pyth-key", secret=True
     ),
-    "PRICE_INTERVAL_S": SettingSpec(_seconds, "Seconds between price ticks.", "1"),
-    "RELAY_INTERVAL_S": SettingSpec(_seconds, "Seconds between looks at each chain's head.", "1"),
-    "SWEEP_INTERVAL_S": SettingSpec(_seconds, "Seconds between sweeps of the outbox.", "2"),
-    "ARCHIVE_INTERVAL_S": SettingSpec(_seconds, "Seconds between batches into BigQuery.", "2"),
+    "PRICE_INTERVAL_S": SettingSpec(setting_values.seconds, "Seconds between price ticks.", "1"),
+    "RELAY_INTERVAL_S": SettingSpec(
+        setting_values.seconds, "Seconds between looks at each chain's head.", "1"
+    ),
+    "SWEEP_INTERVAL_S": SettingSpec(setting_values.seconds, "Seconds between sweeps of the outbox.", "2"),
+    "ARCHIVE_INTERVAL_S": SettingSpec(setting_values.seconds, "Seconds between batches into BigQuery.", "2"),
     "MARGIN_SHARDS": SettingSpec(
-        _shards, "Into how many shards the margin book is cut: 1 up to some hundred thousand accounts.", "1"
+        setting_values.shards,
+        "Into how many shards the margin book is cut: 1 up to some hundred thousand accounts.",
+        "1",
     ),
     "RISK_BLOCK_ACCOUNTS": SettingSpec(
-        _count, "Accounts that measure_risk measures at a time, in one function's memory and time.", "10000"
+        setting_values.count,
+        "Accounts that measure_risk measures at a time, in one function's memory and time.",
+        "10000",
     ),
     "SIGNER_KEYS": SettingSpec(
-        _signer_keys,
+        setting_values.signer_keys,
         "Who signs transactions: 'kms', or 'local:<key>,<key>' (hexadecimal) in development only.",
         "kms",
         secret=True,
     ),
     "FEE_CAPS": SettingSpec(
-        _fee_caps,
+        setting_values.fee_caps,
         "The most that a transaction bids per gas, at first and at its deadline: '<chain id>=<gwei>:<gwei>'.",
         "31337=100:1000",
     ),
-    "FOLLOW_INTERVAL_S": SettingSpec(_seconds, "Seconds between looks at our transactions.", "2"),
-    "RESEND_AFTER_S": SettingSpec(
-        _seconds, "Seconds after which a transaction is sent again; after twice as many it bids more.", "30"
+    "FOLLOW_INTERVAL_S": SettingSpec(
+        setting_values.seconds, "Seconds between looks at our transactions.", "2"
     ),
-    "WINDOW_S": SettingSpec(_seconds, "Seconds for which one scheduled invocation keeps ticking.", "55"),
-    "SMTP_URL": SettingSpec(_smtp, "The mail relay.", "smtp://127.0.0.1:1025", secret=True),
-    "MAIL_FROM": SettingSpec(_address, "Sender of every e-mail.", "margin@fusion-prime.example"),
-    "LOG_LEVEL": SettingSpec(_level, "Least severe level that is logged.", "INFO"),
+    "RESEND_AFTER_S": SettingSpec(
+        setting_values.seconds,
+        "Seconds after which a transaction is sent again; after twice as many it bids more.",
+        "30",
+    ),
+    "WINDOW_S": SettingSpec(
+        setting_values.seconds, "Seconds for which one scheduled invocation keeps ticking.", "55"
+    ),
+    "SMTP_URL": SettingSpec(setting_values.smtp, "The mail relay.", "smtp://127.0.0.1:1025", secret=True),
+    "MAIL_FROM": SettingSpec(
+        setting_values.address, "Sender of every e-mail.", "margin@fusion-prime.example"
+    ),
+    "LOG_LEVEL": SettingSpec(setting_values.level, "Least severe level that is logged.", "INFO"),
 }
 
 BASE = ("FUSION_ENVIRONMENT", "GOOGLE_CLOUD_PROJECT", "LOG_LEVEL")

@@ -12,9 +12,10 @@ from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import sha256
 
-from shared.config import Settings, SmtpServer
+from shared.config import Settings
 from shared.domain.notifications import Notice
 from shared.providers.delivery import SendingFailedError, SendingRejectedError
+from shared.setting_values import SmtpServer
 
 SMTP = compat32.clone(linesep="\r\n")
 _QUOTED_UTF8 = Charset("utf-8")

@@ -21,6 +21,7 @@ LIBRARIES: dict[str, set[str]] = {
     "shared.combining": set(),
     "shared.racing": set(),
     "shared.config": set(),
+    "shared.setting_values": set(),
     "shared.events": {"pydantic"},
     "shared.messaging": {"google.cloud.pubsub_v1", "google.api_core", "google.protobuf"},
     "shared.stores": {"google.cloud.firestore", "google.api_core"},

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.config import SmtpServer
 from shared.domain.notifications import Notice
 from shared.providers import mail
 from shared.providers.delivery import SendingFailedError, SendingRejectedError
+from shared.setting_values import SmtpServer
 from tests.servers import MailRelay, closed_port, mail_relay
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from shared import config
-from shared.config import BASE, EMULATOR_HOSTS, SPECS, Environment, Settings, SmtpServer
+from shared.config import BASE, EMULATOR_HOSTS, SPECS, Environment, Settings
 from shared.domain.fees import FeeCap
 from shared.errors import ConfigurationError
+from shared.setting_values import SmtpServer
 
 PASSWORD = "correct@horse"
 QUOTED = "correct%40horse"
