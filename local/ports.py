@@ -16,15 +16,17 @@ def free_ports(count: int) -> list[int]:
     Raises:
         OSError: none is left.
     """
-    candidates = list(range(_LOWEST, _HIGHEST))
-    random.SystemRandom().shuffle(candidates)
+    draw = random.SystemRandom()
+    tried: set[int] = set()
     found: list[int] = []
-    for port in candidates:
-        if len(found) == count:
-            return found
-        if _is_free(port):
+    while len(found) < count:
+        if len(tried) == _HIGHEST - _LOWEST:
+            raise OSError(f"fewer than {count} ports between {_LOWEST} and {_HIGHEST} are free")
+        port = draw.randrange(_LOWEST, _HIGHEST)
+        if port not in tried and _is_free(port):
             found.append(port)
-    raise OSError(f"fewer than {count} ports between {_LOWEST} and {_HIGHEST} are free")
+        tried.add(port)
+    return found
 
 
 def _is_free(port: int) -> bool:

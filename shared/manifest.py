@@ -285,7 +285,8 @@ def parse_manifest(text: str) -> Manifest:
         ManifestError: naming every field that is wrong, or naming something that does not exist.
     """
     try:
-        document = yaml.safe_load(text)
+        # libyaml's parser: the pure Python one takes a tenth of a second.
+        document = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise ManifestError([f"is not YAML: {error}"]) from error
     if not isinstance(document, dict):

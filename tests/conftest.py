@@ -8,6 +8,7 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,17 @@ from local.emulators import EmulatorHosts, running_emulators
 from local.price_data import single_feed_prices
 from local.provision import provision_messaging, provision_warehouse
 from shared.config import SPECS, Settings, load
-from shared.manifest import load_manifest
+from shared.manifest import Manifest, load_manifest
 
 ROOT = Path(__file__).parents[1]
 DATASET = "fusion"
 NATIVE = "0x" + "00" * 20
+
+
+@cache
+def deployed_manifest() -> Manifest:
+    """The manifest, read once."""
+    return load_manifest(ROOT / "functions.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +76,7 @@ class Project:
     def provision_warehouse(self) -> None:
         """Create the dataset and its tables, for the tests that look at them."""
         provision_warehouse(
-            load_manifest(ROOT / "functions.yaml"),
+            deployed_manifest(),
             project=self.project_id,
             bigquery_url=self.hosts.bigquery,
             dataset=DATASET,
@@ -150,7 +157,7 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
         monkeypatch.delenv(name, raising=False)
     fresh.write_network(network_document())
     provision_messaging(
-        load_manifest(ROOT / "functions.yaml"),
+        deployed_manifest(),
         project=fresh.project_id,
         pubsub_host=emulators.pubsub,
         push_base_url=None,

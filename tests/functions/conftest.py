@@ -174,9 +174,13 @@ class Outbox:
 
     def age(self) -> None:
         """Make every announcement old enough for the sweep, which leaves young ones to their writers."""
-        for document in self.client.collection("outbox").stream():
-            older = document.get("created_at") - timedelta(minutes=1)
-            document.reference.update({"created_at": older})
+        documents = list(self.client.collection("outbox").stream())
+        for start in range(0, len(documents), 500):
+            batch = self.client.batch()
+            for document in documents[start : start + 500]:
+                older = document.get("created_at") - timedelta(minutes=1)
+                batch.update(document.reference, {"created_at": older})
+            batch.commit()
 
 
 @pytest.fixture
