@@ -5,7 +5,7 @@ Everything may be run again: what is there is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -60,8 +60,15 @@ def provision_messaging(
         channel.close()
 
 
-def provision_warehouse(manifest: Manifest, *, project: str, bigquery_url: str, dataset: str) -> None:
-    """Create the dataset, its tables and its views.
+def provision_warehouse(
+    manifest: Manifest,
+    *,
+    project: str,
+    bigquery_url: str,
+    dataset: str,
+    tables: Container[str] | None = None,
+) -> None:
+    """Create the dataset, its tables and its views; with ``tables``, only those of these names.
 
     The emulator makes no materialised views by the interface that Terraform uses: they are plain views here,
     which show the same.
@@ -77,9 +84,11 @@ def provision_warehouse(manifest: Manifest, *, project: str, bigquery_url: str, 
     try:
         client.create_dataset(f"{project}.{dataset}", exists_ok=True)
         for table in manifest.warehouse.tables.values():
-            client.create_table(_table(table, f"{project}.{dataset}"), exists_ok=True)
+            if tables is None or table.name in tables:
+                client.create_table(_table(table, f"{project}.{dataset}"), exists_ok=True)
         for view in manifest.warehouse.views.values():
-            client.create_table(_view(view, f"{project}.{dataset}"), exists_ok=True)
+            if tables is None or view.name in tables:
+                client.create_table(_view(view, f"{project}.{dataset}"), exists_ok=True)
     finally:
         client.close()  # type: ignore[no-untyped-call]
 

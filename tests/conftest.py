@@ -73,13 +73,14 @@ class Project:
         """Validated settings, as a function of this project has them."""
         return load(uses=uses, settings=names)
 
-    def provision_warehouse(self) -> None:
-        """Create the dataset and its tables, for the tests that look at them."""
+    def provision_warehouse(self, *tables: str) -> None:
+        """Create the dataset and these tables, for the tests that look at them; without any, all of them."""
         provision_warehouse(
             deployed_manifest(),
             project=self.project_id,
             bigquery_url=self.hosts.bigquery,
             dataset=DATASET,
+            tables=tables or None,
         )
 
 

@@ -27,6 +27,8 @@ from shared.warehouse.rows import Row, rows_of
 
 ARCHIVED = (
     topics.SETTLEMENT_EVENTS,
+    topics.SETTLEMENT_COMMANDS,
+    topics.SETTLEMENT_PROGRESS,
     topics.POSITIONS_CHANGED,
     topics.MARKET_PRICES,
     topics.MARGIN_ALERTS,

@@ -27,7 +27,7 @@ class Archive:
     """The warehouse and the topics before it."""
 
     def __init__(self, project: Project) -> None:
-        project.provision_warehouse()
+        project.provision_warehouse("events", "margin_history", "marks")
         settings = project.settings("BIGQUERY_DATASET", uses=("bigquery", "pubsub"))
         self._client = warehouse_client.connect(settings).client
         self._publisher = PublisherClient()

@@ -53,7 +53,7 @@ def _written(project: Project) -> list[tuple[Any, ...]]:
 
 
 def test_a_range_is_filled_once(call: Caller, market: Market, project: Project) -> None:
-    project.provision_warehouse()
+    project.provision_warehouse("price_bars")
     _add_rounds(
         market,
         (timedelta(hours=-1), 2_000),

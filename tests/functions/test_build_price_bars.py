@@ -23,8 +23,8 @@ NOW = DAY + timedelta(days=1, minutes=3)
 
 @pytest.fixture
 def warehouse(project: Project) -> Warehouse:
-    """The tables of the manifest, empty."""
-    project.provision_warehouse()
+    """The tables that bars are made from and kept in, empty."""
+    project.provision_warehouse("marks", "price_bars")
     return warehouse_client.connect(project.settings("BIGQUERY_DATASET", uses=("bigquery",)))
 
 

@@ -60,7 +60,7 @@ def test_a_mark_tells_what_every_source_said(server: Server, world: World) -> No
 def test_bars_come_in_pages_and_the_latest_row_of_each_counts(
     server: Server, world: World, project: Project
 ) -> None:
-    project.provision_warehouse()
+    project.provision_warehouse("price_bars")
     warehouse = warehouse_client.connect(project.settings("BIGQUERY_DATASET", uses=("bigquery",)))
 
     def bar(day: int, close: str, *, built: int = 0, source: str = "marks") -> PriceBar:

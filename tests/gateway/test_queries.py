@@ -330,7 +330,7 @@ def test_deliveries(server: Server, world: World) -> None:
 
 
 def test_margin_history_reads_each_row_once(server: Server, world: World) -> None:
-    world.project.provision_warehouse()
+    world.project.provision_warehouse("margin_history")
     connected = warehouse.connect(world.settings)
     start = datetime(2026, 3, 1, tzinfo=UTC)
     rows = [
