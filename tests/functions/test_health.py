@@ -24,7 +24,7 @@ FUNCTION = "health"
 @pytest.fixture
 def healthy(call: Caller, project: Project, market: Market) -> Market:
     """A platform whose every flow has run once."""
-    project.provision_warehouse()
+    project.provision_warehouse("events")
     market.mine_empty()
     for function in ("fetch_prices", "relay_chain_events"):
         assert call.request(function).status == 200

@@ -54,7 +54,7 @@ class Book:
 
     def __post_init__(self) -> None:
         self.project.write_network(network_document(**ASSETS))
-        self.project.provision_warehouse()
+        self.project.provision_warehouse("price_bars", *TABLES)
         self.warehouse = warehouse_client.connect(
             self.project.settings("BIGQUERY_DATASET", uses=("bigquery",))
         )
@@ -213,7 +213,7 @@ def test_what_cannot_be_measured_says_why_and_is_never_zero(call: Caller, book: 
 def test_without_marks_or_history_every_row_says_so(
     call: Caller, project: Project, store: firestore.Client
 ) -> None:
-    project.provision_warehouse()
+    project.provision_warehouse("price_bars", *TABLES)
     store_accounts(store, [of_number(1)])
     moment = datetime.now(UTC)
 
@@ -300,7 +300,6 @@ def test_an_operator_starts_a_run_at_once(call: Caller, book: Book) -> None:
     ],
 )
 def test_a_run_that_cannot_be_is_refused(call: Caller, project: Project, body: Any, field: str) -> None:
-    project.provision_warehouse()
     outcome = call.request(FUNCTION, body)
     assert (outcome.status, outcome.body["field"]) == (400, field)
 

@@ -18,7 +18,7 @@ from shared.warehouse.rows import Row
 from tests.closes import day_before, write_closes
 from tests.gateway.conftest import Server
 from tests.gateway.test_risk_preview import wait_for_tick
-from tests.gateway.world import World, address
+from tests.gateway.world import TABLES_READ, World, address
 from tests.walks import made_up_closes
 
 POLICY = measurement_policy()
@@ -49,7 +49,7 @@ BACKTEST = """query(
 @pytest.fixture
 def key(world: World, server: Server) -> str:
     """A key over account 1 (10 ETH, 10,000 USDC of debt) at a tick, with tables but no closes."""
-    world.project.provision_warehouse()
+    world.project.provision_warehouse(*TABLES_READ)
     world.put_accounts(world.account(1))
     world.announce_tick(world.tick(1))
     key = world.key()

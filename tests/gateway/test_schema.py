@@ -13,7 +13,7 @@ from shared.domain.margin import State
 from shared.domain.settlement_commands import command_id
 from tests.conftest import ROOT
 from tests.gateway.conftest import Server
-from tests.gateway.world import World, address
+from tests.gateway.world import TABLES_READ, World, address
 
 FROM_THE_WAREHOUSE = {
     "mark_history",
@@ -69,7 +69,7 @@ def test_sample_operation_runs(path: Path, server: Server, world: World) -> None
     world.put_dvp(7, seller=1)
     world.put_command(1)
     if path.stem in FROM_THE_WAREHOUSE:
-        world.project.provision_warehouse()
+        world.project.provision_warehouse(*TABLES_READ)
     world.announce_tick(world.tick(1))
     variables: dict[str, Any] = {
         "id": address(1),
