@@ -196,8 +196,11 @@ class LocalChain:
     def _receipts(self, sent: Sequence[Transaction], hashes: Sequence[str]) -> list[dict[str, Any]]:
         deadline = time.monotonic() + _RECEIPTS_WITHIN_S
         while True:
-            found = self.client.batch([("eth_getTransactionReceipt", [item]) for item in hashes])
-            if all(found):
+            # anvil gives receipts of a block a moment before its head is that block.
+            head, *found = self.client.batch(
+                [("eth_blockNumber", []), *(("eth_getTransactionReceipt", [item]) for item in hashes)]
+            )
+            if all(found) and quantity(head) >= max(quantity(each["blockNumber"]) for each in found):
                 break
             if time.monotonic() > deadline:
                 raise ChainError(f"{found.count(None)} transactions are not mined: is anvil mining?")
@@ -239,8 +242,16 @@ class LocalChain:
         if run.returncode != 0:
             raise ChainError(f"the contracts were not deployed:\n{run.stdout}{run.stderr}")
         deployment = read_deployment("local")
+        self._wait_for_code(deployment.vault)
         self._supply(deployment)
         return deployment
+
+    def _wait_for_code(self, address: str) -> None:
+        deadline = time.monotonic() + _RECEIPTS_WITHIN_S
+        while self.client.call("eth_getCode", address, "latest") == "0x":
+            if time.monotonic() > deadline:
+                raise ChainError(f"{address} has no code: the deployment is not on this chain")
+            time.sleep(0.02)
 
     def _supply(self, deployment: Deployment) -> None:
         """Let the owner lend the vault ten billion dollars' worth of every asset."""

@@ -111,7 +111,7 @@ def test_the_identical_bytes_are_sent_again_before_a_higher_bid(
     mined = custodian.transaction(command_id).mined
     assert mined is not None
     assert mined.hash == attempts[-1].hash
-    assert custodian.deposited() == 1
+    assert eventually(lambda: custodian.deposited() == 1)
 
 
 def test_bids_rise_by_more_than_a_tenth_until_the_cap_and_then_operators_are_told_once(
@@ -174,7 +174,7 @@ def test_after_its_deadline_a_no_op_takes_the_nonce_and_the_next_command_goes_on
         late: "EXPIRED",
         following: "SUCCEEDED",
     }
-    assert custodian.deposited() == 2
+    assert eventually(lambda: custodian.deposited() == 2)
 
 
 def test_a_gap_below_a_waiting_nonce_is_filled(custodian: Custodian, project: Project) -> None:
@@ -226,7 +226,7 @@ def test_a_receipt_that_a_reorganisation_takes_back_is_sent_again(
     assert custodian.follow().status == 200
     assert custodian.command(command_id).status is CommandStatus.SUCCEEDED
     assert [event.status for event in progress.events()] == ["SUCCEEDED"]
-    assert custodian.deposited() == 1
+    assert eventually(lambda: custodian.deposited() == 1)
 
 
 def test_a_nonce_that_somebody_else_mined_fails_the_command_and_alarms(

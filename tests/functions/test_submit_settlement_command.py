@@ -16,6 +16,7 @@ from shared.domain.transactions import TransactionStatus
 from shared.events import topics
 from shared.stores import custody, settlement_commands, transactions
 from tests.conftest import Project
+from tests.eventually import eventually
 from tests.functions.conftest import Caller, Market, Outage, Outbox, Tap
 from tests.functions.custodian import ETHER, Custodian
 from tests.functions.instances import Instances
@@ -35,7 +36,7 @@ def test_a_command_becomes_a_transaction_that_the_contract_carries_out(
     accepted, progress = tap(topics.SETTLEMENT_COMMANDS), tap(topics.SETTLEMENT_PROGRESS)
     command_id = custodian.submit("order-1", amount=str(3 * ETHER))
 
-    assert custodian.deposited() == 3 * ETHER
+    assert eventually(lambda: custodian.deposited() == 3 * ETHER)
     command = custodian.command(command_id)
     transaction = custodian.transaction(command_id)
     assert command.status is CommandStatus.SUBMITTED
@@ -74,7 +75,7 @@ def test_a_duplicate_and_a_late_copy_send_nothing_again(custodian: Custodian) ->
     message = custodian.message("order-1")
     for _ in range(3):
         assert custodian.push(message).acknowledged
-    assert custodian.deposited() == 1
+    assert eventually(lambda: custodian.deposited() == 1)
     assert custodian.mined_count() == 1
     assert len(custodian.all_transactions()) == 1
 
@@ -85,7 +86,7 @@ def test_commands_out_of_order_each_get_the_next_nonce(custodian: Custodian) -> 
         assert custodian.push(messages[number]).acknowledged
     nonces = {number: custodian.transaction(messages[number].event_id).nonce for number in range(3)}
     assert nonces == {2: 0, 0: 1, 1: 2}
-    assert custodian.deposited() == 3
+    assert eventually(lambda: custodian.deposited() == 3)
 
 
 def test_commands_at_once_get_different_nonces_and_the_same_one_only_one(custodian: Custodian) -> None:
@@ -104,7 +105,7 @@ def test_commands_at_once_get_different_nonces_and_the_same_one_only_one(custodi
             assert custodian.push(message).acknowledged
     assert [each.nonce for each in custodian.all_transactions()] == [0, 1, 2, 3]
     assert {each.command_id for each in custodian.all_transactions()} == {m.event_id for m in messages}
-    assert custodian.deposited() == 4
+    assert eventually(lambda: custodian.deposited() == 4)
 
 
 def test_a_call_that_the_contract_refuses_is_refused_without_using_a_nonce(
@@ -152,7 +153,7 @@ def test_it_is_delivered_again_while_a_dependency_fails(
         assert custodian.push(message).status == 500
     assert custodian.all_transactions() == []
     assert custodian.push(message).acknowledged
-    assert custodian.deposited() == 1
+    assert eventually(lambda: custodian.deposited() == 1)
 
 
 def test_an_account_whose_key_is_missing_waits_for_it(custodian: Custodian, project: Project) -> None:
@@ -162,7 +163,7 @@ def test_an_account_whose_key_is_missing_waits_for_it(custodian: Custodian, proj
     assert custodian.push(message).status == 500
     project.setenv(SIGNER_KEYS=key)
     assert custodian.push(message).acknowledged
-    assert custodian.deposited() == 1
+    assert eventually(lambda: custodian.deposited() == 1)
 
 
 def test_an_account_that_left_custody_is_refused(custodian: Custodian, store: firestore.Client) -> None:
@@ -225,7 +226,7 @@ def test_a_process_killed_before_it_sends_leaves_bytes_that_the_follower_sends(
     assert custodian.follow().status == 200
 
     assert custodian.node.call("eth_getTransactionReceipt", left.newest.hash)["status"] == "0x1"
-    assert custodian.deposited() == 1
+    assert eventually(lambda: custodian.deposited() == 1)
 
 
 def test_a_nonce_that_somebody_else_used_with_the_key_is_passed_over(custodian: Custodian) -> None:
@@ -236,7 +237,7 @@ def test_a_nonce_that_somebody_else_used_with_the_key_is_passed_over(custodian: 
     custodian.node.call("anvil_stopImpersonatingAccount", custodian.account_id)
     command_id = custodian.submit("order-1")
     assert custodian.transaction(command_id).nonce == 1
-    assert custodian.deposited() == 1
+    assert eventually(lambda: custodian.deposited() == 1)
     next_nonce, _ = transactions.find_next_nonce(custodian.store, CHAIN_ID, custodian.account_id)
     assert next_nonce == 2
 

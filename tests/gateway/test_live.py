@@ -182,7 +182,7 @@ def test_marks_are_shown_as_they_may_be_used(server: Server, world: World) -> No
             "current": True,
             "marks": [
                 {"asset": "ETH", "status": "OK", "price": "1999.50"},
-                {"asset": "USDC", "status": "MISSING", "price": None},
+                {"asset": "USDC", "status": "STALE", "price": None},
             ],
         }
         world.announce_tick(world.tick(2))
