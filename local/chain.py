@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -230,10 +231,11 @@ class LocalChain:
         ]
         # A chain that has had contracts gets new ones: feeds and accounts start afresh.
         salt = str(quantity(self.client.call("eth_blockNumber")))
+        name = f"local-{uuid.uuid4().hex}"
         run = subprocess.run(
             command,
             cwd=_CONTRACTS,
-            env={**os.environ, "DEPLOYMENT_SALT": salt},
+            env={**os.environ, "DEPLOYMENT_SALT": salt, "DEPLOYMENT_NAME": name},
             capture_output=True,
             text=True,
             timeout=_DEPLOYED_WITHIN_S,
@@ -241,7 +243,7 @@ class LocalChain:
         )
         if run.returncode != 0:
             raise ChainError(f"the contracts were not deployed:\n{run.stdout}{run.stderr}")
-        deployment = read_deployment("local")
+        deployment = _take_deployment(_CONTRACTS / "deployments" / f"{name}.json")
         self._wait_for_code(deployment.vault)
         self._supply(deployment)
         return deployment
@@ -341,9 +343,10 @@ def feed_answer(price: Decimal) -> int:
     return int(price.scaleb(FEED_DECIMALS))
 
 
-def read_deployment(network: str) -> Deployment:
-    """What ``contracts/deployments/<network>.json`` says, as the deployment script wrote it."""
-    written = json.loads((_CONTRACTS / "deployments" / f"{network}.json").read_text())
+def _take_deployment(file: Path) -> Deployment:
+    """What the deployment script wrote there, for us alone; the file goes."""
+    written = json.loads(file.read_text())
+    file.unlink()
     contracts = {name: str(address).lower() for name, address in written["contracts"].items()}
     return Deployment(
         owner=str(written["deployer"]).lower(),

@@ -183,6 +183,8 @@ def _anvil(port: int, block_interval_s: float | None) -> Part:
         # So that a transaction with a gas price of zero costs nothing, and balances can be held exact.
         *("--gas-price", "0", "--block-base-fee-per-gas", "0"),
         *("--order", "fifo"),
+        # Older states would go to the home folder's disk, gigabytes of them, and slow every block down.
+        *("--prune-history", "1000"),
         *mining,
     ]
     request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}

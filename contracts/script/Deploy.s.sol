@@ -267,7 +267,9 @@ contract Deploy {
         vm.serializeString("deployment", "contracts", contracts);
         vm.serializeString("deployment", "tokens", _tokens);
         string memory text = vm.serializeString("deployment", "feeds", _feeds);
-        vm.writeJson(text, string.concat("deployments/", network, ".json"));
+        // Chains of one network file that run at the same time on one machine have a deployment file each.
+        string memory name = vm.envOr("DEPLOYMENT_NAME", network);
+        vm.writeJson(text, string.concat("deployments/", name, ".json"));
     }
 
     function _tokenEntry(string memory symbol, address token, uint256 decimals)

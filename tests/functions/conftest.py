@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from google.cloud import firestore
 from google.cloud.pubsub_v1 import SubscriberClient
 
 from local.chain import Deployment, LocalChain
+from local.emulators import EmulatorHosts
 from shared.chain import blocks
 from shared.events.base import Event
 from shared.events.registry import ADAPTERS
@@ -245,11 +247,37 @@ class Market:
         return address
 
 
-@pytest.fixture
-def market(project: Project) -> Market:
-    """A deployment of this test's own; the project's network description is of it, from here on."""
-    chain = LocalChain(project.hosts.rpc)
+@dataclass
+class DeployedChain:
+    """A chain that every test finds as it was right after the deployment."""
+
+    chain: LocalChain
+    deployment: Deployment
+    snapshot: str
+
+    def restore(self) -> None:
+        """Take back whatever was done since; blocks go on at the clock's time."""
+        client = self.chain.client
+        client.call("anvil_dropAllTransactions")
+        if not client.call("evm_revert", self.snapshot):
+            raise AssertionError(f"the chain lost its snapshot {self.snapshot}")
+        self.snapshot = client.call("evm_snapshot")
+        client.call("evm_setTime", int(time.time()))
+
+
+@pytest.fixture(scope="session")
+def deployed_chain(emulators: EmulatorHosts) -> DeployedChain:
+    """Our contracts on the session's chain, deployed once."""
+    chain = LocalChain(emulators.rpc)
     deployment = chain.deploy()
+    return DeployedChain(chain, deployment, chain.client.call("evm_snapshot"))
+
+
+@pytest.fixture
+def market(project: Project, deployed_chain: DeployedChain) -> Market:
+    """Our contracts as they were deployed; the project's network description is of them, from here on."""
+    deployed_chain.restore()
+    chain, deployment = deployed_chain.chain, deployed_chain.deployment
     start_block = blocks.head_number(chain.client) + 1
     project.write_network(deployment.network(start_block=start_block))
     return Market(chain, deployment, start_block)
