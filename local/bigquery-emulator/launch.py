@@ -1,4 +1,4 @@
-"""Starts local-bigquery 0.4.0 with what lets it run offline, on Python 3.11, and with many projects.
+"""Starts local-bigquery 0.4.0 with what lets it run offline, on Python 3.11, and forget a project.
 
 Runs in the emulator's own virtual environment, with nothing of this project on the path.
 
@@ -7,9 +7,11 @@ Runs in the emulator's own virtual environment, with nothing of this project on 
 - It declares Python 3.13. What keeps it from running on 3.11 is the syntax of two modules (type
   parameters, PEP 695, and a quote inside an f-string, PEP 701); on 3.11 they are rewritten as they are
   imported. The installed package is not touched.
-- It looks for a project's tables in the catalogs of all projects; it is made to look in one.
+- Every call reads the catalogs of all projects that were ever made, so that hundreds of them, one a test,
+  slow each other down tenfold. ``DELETE /emulator/v1/projects/<id>``, as Firestore's emulator has it too,
+  removes one.
 
-All name the exact text they replace: another version of the emulator is refused rather than guessed at.
+They are for the version that is named: another one is refused rather than guessed at.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.resources
+import shutil
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -108,74 +111,34 @@ def _drop_geography() -> None:
     database.FUNCTIONS = [file for file in database.FUNCTIONS if file.stem != "geography"]
 
 
-_DATASET = """
-    SELECT 1 FROM {catalog}.ducklake_schema WHERE end_snapshot IS NULL AND schema_name = $1
-"""
-_OBJECTS = """
-    SELECT t.table_name, 'TABLE', coalesce(s.record_count, 0)
-    FROM {catalog}.ducklake_table t
-    JOIN {catalog}.ducklake_schema d ON d.schema_id = t.schema_id AND d.end_snapshot IS NULL
-    LEFT JOIN {catalog}.ducklake_table_stats s ON s.table_id = t.table_id
-    WHERE t.end_snapshot IS NULL AND d.schema_name = $1 AND t.table_name = coalesce($2, t.table_name)
-    UNION ALL
-    SELECT v.view_name, 'VIEW', 0
-    FROM {catalog}.ducklake_view v
-    JOIN {catalog}.ducklake_schema d ON d.schema_id = v.schema_id AND d.end_snapshot IS NULL
-    WHERE v.end_snapshot IS NULL AND d.schema_name = $1 AND v.view_name = coalesce($2, v.view_name)
-    ORDER BY 1
-"""
-_REQUIRED_COLUMNS = """
-    SELECT c.column_name
-    FROM {catalog}.ducklake_column c
-    JOIN {catalog}.ducklake_table t ON t.table_id = c.table_id AND t.end_snapshot IS NULL
-    JOIN {catalog}.ducklake_schema d ON d.schema_id = t.schema_id AND d.end_snapshot IS NULL
-    WHERE c.end_snapshot IS NULL AND c.parent_column IS NULL AND NOT c.nulls_allowed
-    AND d.schema_name = $1 AND t.table_name = $2
-"""
-_COLUMN = """
-    SELECT 1
-    FROM {catalog}.ducklake_column c
-    JOIN {catalog}.ducklake_table t ON t.table_id = c.table_id AND t.end_snapshot IS NULL
-    JOIN {catalog}.ducklake_schema d ON d.schema_id = t.schema_id AND d.end_snapshot IS NULL
-    WHERE c.end_snapshot IS NULL AND c.parent_column IS NULL
-    AND d.schema_name = $1 AND t.table_name = $2 AND c.column_name = $3
-"""
-
-# What the emulator asks about all projects and then filters -> the same of one project's catalog.
-QUESTIONS_OF_ONE_PROJECT = {
-    "SELECT 1 FROM duckdb_schemas() WHERE database_name = ? AND schema_name = ?": _DATASET,
-    "SELECT table_name, 'TABLE', estimated_size FROM duckdb_tables() "
-    "WHERE database_name = $1 AND schema_name = $2 "
-    "AND table_name = coalesce($3, table_name) "
-    "UNION ALL SELECT view_name, 'VIEW', 0 FROM duckdb_views() "
-    "WHERE database_name = $1 AND schema_name = $2 "
-    "AND view_name = coalesce($3, view_name) AND NOT internal ORDER BY 1": _OBJECTS,
-    "SELECT column_name FROM duckdb_columns() WHERE database_name = ? "
-    "AND schema_name = ? AND table_name = ? AND NOT is_nullable": _REQUIRED_COLUMNS,
-    "SELECT 1 FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? "
-    "AND table_name = ? AND column_name = ?": _COLUMN,
-}
-
-
-def _look_in_one_project() -> None:
-    """Look for a project's datasets, tables and columns in its own catalog.
-
-    DuckDB's tables of tables read the catalogs of every project before they filter: each project that was
-    ever made slows down every call to all of them.
-    """
+def _forget(project_id: str) -> dict[str, str]:
+    """Remove a project with its datasets, jobs and results."""
     from local_bigquery.engine import database  # noqa: PLC0415 - imported after the adaptations
 
-    fetch = database.fetch
+    results = database.fetch(
+        "SELECT table_name FROM duckdb_tables() "
+        "WHERE database_name = 'emulator' AND schema_name = '_results' AND starts_with(table_name, ?)",
+        [f"{project_id}:"],
+    )
+    for (table,) in results:
+        database.execute(f"DROP TABLE IF EXISTS {database.quote('emulator', '_results', table)}")
+    for kind in ("jobs", *database.RESOURCES):
+        database.execute(f"DELETE FROM emulator.{kind} WHERE project_id = ?", [project_id])  # noqa: S608 - its own names
+    with database._attach_lock:
+        if project_id in database._attached:
+            database.execute(f"DETACH {database.quote(project_id)}")
+            database._attached.discard(project_id)
+    catalog = database.settings.data_dir / f"{project_id}.ducklake"
+    catalog.unlink(missing_ok=True)
+    shutil.rmtree(catalog.with_suffix(""), ignore_errors=True)
+    return {}
 
-    def fetch_of_one_project(sql: str, params: list[Any] | None = None) -> list[tuple[Any, ...]]:
-        question = QUESTIONS_OF_ONE_PROJECT.get(sql)
-        if question is None or not params or params[0] not in database._attached:
-            return list(fetch(sql, params))
-        project, *others = params
-        catalog = database.quote(f"__ducklake_metadata_{project}")
-        return list(fetch(question.format(catalog=catalog), others))
 
-    database.fetch = fetch_of_one_project
+def _add_forgetting() -> None:
+    """Serve :func:`_forget`."""
+    from local_bigquery import app  # noqa: PLC0415 - imported after the adaptations
+
+    app.add_api_route("/emulator/v1/projects/{project_id}", _forget, methods=["DELETE"])
 
 
 def main() -> None:
@@ -187,7 +150,7 @@ def main() -> None:
         sys.meta_path.insert(0, _Rewritten())
     _connect_offline()
     _drop_geography()
-    _look_in_one_project()
+    _add_forgetting()
     from local_bigquery.cli import main as serve  # noqa: PLC0415 - imported after the adaptations
 
     serve()
