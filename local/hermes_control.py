@@ -28,9 +28,11 @@ class HermesControl:
 
     def publish(self, prices: Mapping[str, Decimal], *, age_s: int = 0) -> None:
         """Publish prices by asset, which claim to be so many seconds old."""
-        said = {
-            PYTH_IDS[asset]: {"price": format(price, "f"), "age_s": age_s} for asset, price in prices.items()
-        }
+        self.publish_by_id({PYTH_IDS[asset]: price for asset, price in prices.items()}, age_s=age_s)
+
+    def publish_by_id(self, prices: Mapping[str, Decimal], *, age_s: int = 0) -> None:
+        """Publish prices by Pyth's price id."""
+        said = {each: {"price": format(price, "f"), "age_s": age_s} for each, price in prices.items()}
         self._put("/control/prices", said)
 
     def set_faults(self, faults: Mapping[str, float]) -> None:

@@ -302,8 +302,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Pyth's Hermes for this machine.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--api-key", required=True)
+    parser.add_argument("--requests", type=int, default=10, help="in ten seconds; 0: as many as come")
     options = parser.parse_args()
-    HermesServer(Hermes(options.api_key), options.port).serve_forever()
+    HermesServer(Hermes(options.api_key, requests=options.requests), options.port).serve_forever()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from eth_abi.abi import encode
 
 from local import price_data, pyth
 from local.chain import CHAIN_ID, FEED_DECIMALS, Deployment, LocalChain, Transaction, feed_answer
 from local.environment import HERMES_API_KEY
-from local.hermes_server import Hermes, HermesServer
+from local.hermes_control import HermesControl
+from local.ports import free_ports
 from shared.config import Settings, load
 from shared.domain.network import Network, parse_network
 
@@ -32,7 +35,7 @@ class PriceMarket:
     ids: Mapping[str, str]
     feeds: Mapping[str, str]
     deployment: Deployment
-    hermes: Hermes
+    hermes: HermesControl
     hermes_url: str
 
     def network(self, *, transport: str, timeout_s: str = "1.5") -> Network:
@@ -93,17 +96,26 @@ def price_market(rpc_url: str, count: int) -> Iterator[PriceMarket]:
         asset: _create_feed(chain, deployment, f"{asset} / USD", price) for asset, price in prices.items()
     }
     pyth.publish_prices(chain, deployment, prices, ids=ids)
-    hermes = Hermes(HERMES_API_KEY, requests=0)
-    hermes.set_prices({ids[asset]: price for asset, price in prices.items()})
-    server = HermesServer(hermes, 0)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
+    with _running_hermes() as url:
+        hermes = HermesControl(url)
+        hermes.publish_by_id({ids[asset]: price for asset, price in prices.items()})
+        yield PriceMarket(prices, ids, feeds, deployment, hermes, url)
+
+
+@contextmanager
+def _running_hermes() -> Iterator[str]:
+    """A Hermes in a process of its own: in ours, it would take turns with what is measured."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "local.hermes_server", "--port", str(port)]
+    process = subprocess.Popen([*command, "--api-key", HERMES_API_KEY, "--requests", "0"])
     try:
-        yield PriceMarket(prices, ids, feeds, deployment, hermes, server.url)
+        patient = urllib3.Retry(total=8, backoff_factor=0.05)
+        urllib3.PoolManager().request("GET", f"{url}/control", retries=patient)
+        yield url
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        process.terminate()
+        process.wait()
 
 
 def _create_feed(chain: LocalChain, deployment: Deployment, description: str, price: Decimal) -> str:

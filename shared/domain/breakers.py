@@ -53,7 +53,7 @@ class Breaker:
 
     def succeeded(self, now: datetime) -> Breaker:
         """After an answer: closed."""
-        return replace(self, failures=0, openings=0, retry_at=None, last_success_at=now)
+        return Breaker(0, 0, None, self.last_error, self.last_error_at, now)
 
     def failed(self, now: datetime, error: str, *, opens_at_once: bool = False) -> Breaker:
         """After a failure: open where it was the last of too many in a row, a trial, or final in itself

@@ -204,10 +204,11 @@ def _without_outliers(
     """
     deviations = [abs(_price(quote) - middle) for quote in quotes]
     limit = policy.outlier_limit_pct * middle / 100
-    if len(quotes) >= _ENOUGH_FOR_MAD:
+    floor = policy.outlier_floor_pct * middle / 100
+    if len(quotes) >= _ENOUGH_FOR_MAD and max(deviations) > floor:
         spread = weighted_median([(deviation, 1) for deviation in deviations])
         robust = policy.outlier_mads * _NORMAL_MAD * spread
-        limit = min(limit, max(policy.outlier_floor_pct * middle / 100, robust))
+        limit = min(limit, max(floor, robust))
     used: list[Quote] = []
     refused: dict[str, tuple[Refusal, str]] = {}
     for quote, deviation in zip(quotes, deviations, strict=True):

@@ -121,26 +121,33 @@ def _quote(
     place = (source.source_id, source.provider, quotation.weight, quotation.max_age_s)
     if isinstance(answer, str):
         return Quote(*place, refusal=Refusal.UNREACHABLE, reason=answer)
-    seen = Quote(*place, read_at=as_of, reference=answer.reference)
     # Compared as numbers: a word of 256 bits need not be a moment that a calendar has.
     if not 0 < answer.observed_s <= (as_of + CLOCK_SKEW).timestamp():
         reason = f"updated at second {answer.observed_s}: never, or in the future of {as_of.isoformat()}"
-        return refuse(seen, Refusal.INVALID, reason)
+        return Quote(
+            *place, read_at=as_of, reference=answer.reference, refusal=Refusal.INVALID, reason=reason
+        )
     observed_at = datetime.fromtimestamp(answer.observed_s, UTC)
     defect = _defect(answer)
     if defect is not None:
-        return refuse(_with(seen, observed_at=observed_at), Refusal.INVALID, defect)
+        seen = (None, None, observed_at, as_of, answer.reference, False)
+        return Quote(*place, *seen, Refusal.INVALID, defect)
     price = whole_tokens(answer.value, -answer.exponent)
     confidence = whole_tokens(answer.confidence, -answer.exponent)
-    seen = _with(seen, observed_at=observed_at, price=price, confidence=confidence)
-    age = as_of - observed_at
-    if age > timedelta(seconds=quotation.max_age_s):
-        reason = f"{age.total_seconds():.0f} s old, the limit is {quotation.max_age_s} s"
-        return refuse(seen, Refusal.STALE, reason)
-    if confidence * 100 > policy.max_confidence_pct * price:
-        reason = f"{price} ± {confidence}: wider than {policy.max_confidence_pct} %"
-        return refuse(seen, Refusal.WIDE, reason)
-    return seen
+    refusal, reason = _limit_missed(price, confidence, as_of - observed_at, quotation, policy)
+    return Quote(*place, price, confidence, observed_at, as_of, answer.reference, False, refusal, reason)
+
+
+def _limit_missed(
+    price: Decimal, confidence: Decimal, age: timedelta, quotation: Quotation, policy: PricePolicy
+) -> tuple[Refusal | None, str | None]:
+    """Which limit of its feed or policy a price does not keep."""
+    if age.total_seconds() > quotation.max_age_s:
+        return Refusal.STALE, f"{age.total_seconds():.0f} s old, the limit is {quotation.max_age_s} s"
+    # Most quotes say no confidence, and nothing is narrower.
+    if confidence and confidence * 100 > policy.max_confidence_pct * price:
+        return Refusal.WIDE, f"{price} ± {confidence}: wider than {policy.max_confidence_pct} %"
+    return None, None
 
 
 def _defect(answer: SourceAnswer) -> str | None:

@@ -45,6 +45,8 @@ def _timestamp(value: Any) -> Any:
 
 
 def _utc(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
     if value.tzinfo is None:
         raise ValueError("must carry a time zone")
     return value.astimezone(UTC)
@@ -53,10 +55,10 @@ def _utc(value: datetime) -> datetime:
 def _exact_decimal(value: Any) -> Decimal:
     """Accept a Decimal or plain digits; a JSON number has been through a float, and an exponent may ask
     for a gigabyte of digits."""
-    if isinstance(value, str) and re.fullmatch(_PLAIN_DECIMAL, value):
-        return Decimal(value)
     if isinstance(value, Decimal) and value.is_finite():
         return value
+    if isinstance(value, str) and re.fullmatch(_PLAIN_DECIMAL, value):
+        return Decimal(value)
     raise ValueError("must be a finite decimal number, as a string of digits")
 
 

@@ -6,10 +6,10 @@ says nothing new: nobody would notice otherwise.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+import orjson
 import urllib3
 
 from shared.domain.quotes import SourceAnswer
@@ -133,7 +133,7 @@ class HermesStream:
         return "the stream ended early"
 
     def _take(self, data: bytes) -> None:
-        prices = parse_prices(json.loads(data))
+        prices = parse_prices(orjson.loads(data))
         with self._lock:
             for identifier, answer in prices.items():
                 known = self._prices.get(identifier)
