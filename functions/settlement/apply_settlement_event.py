@@ -1,8 +1,8 @@
-"""Projects contract events onto accounts and escrows.
+"""Projects contract events onto accounts, lenders, markets and escrows.
 
 Trigger: ``settlement.events.v1``.
-Reads: ``accounts``, ``escrows``, ``dvp_escrows``.
-Writes: ``accounts``, ``escrows``, ``dvp_escrows``.
+Reads: ``accounts``, ``supplies``, ``markets``, ``market_changes``, ``escrows``, ``dvp_escrows``.
+Writes: ``accounts``, ``supplies``, ``markets``, ``market_changes``, ``escrows``, ``dvp_escrows``.
 Publishes: ``positions.changed.v1``; ``alerts.operations.v1`` for an event that contradicts an escrow.
 
 Events carry absolute balances, the contracts' own counters and the chain's revision, so duplicates and any
@@ -20,6 +20,8 @@ from pydantic import TypeAdapter
 
 from shared.domain import dvp as dvp_rules
 from shared.domain import escrows as escrow_rules
+from shared.domain.interest import Market
+from shared.domain.lending import LostHistoryError, Supply
 from shared.domain.margin import Severity
 from shared.domain.positions import LENDER_ACTIONS, Account, Position, apply_position, before
 from shared.domain.steps import Contradiction, StepError, StepRecord, without
@@ -45,7 +47,7 @@ from shared.events.settlement import (
 from shared.messaging import publisher
 from shared.runtime.context import Context
 from shared.runtime.triggers import pubsub_function
-from shared.stores import accounts, database, dvp_escrows, escrows, outbox
+from shared.stores import accounts, database, dvp_escrows, escrows, markets, outbox, supplies
 
 _ATTEMPTS = 5
 _DVP_EVENTS = (DvpCreated, DvpDeposited, DvpSettled, DvpRefunded, DvpWithdrawn)
@@ -61,12 +63,13 @@ def apply_settlement_event(event: AnyContractEvent | EventRetracted, context: Co
     """Apply one contract event, or undo one that a reorganisation took back."""
     reported = event.retracted if isinstance(event, EventRetracted) else event
     retracted_at = event.revision if isinstance(event, EventRetracted) else None
-    if isinstance(reported, MarketChanged) or _is_of_a_lender(reported):
-        # Kept by the archive: neither is collateral or debt of an account.
-        return
     for attempt in range(_ATTEMPTS):
         try:
-            if isinstance(reported, PositionChanged):
+            if isinstance(reported, MarketChanged):
+                _apply_market(reported, retracted_at, context)
+            elif isinstance(reported, PositionChanged) and reported.action in LENDER_ACTIONS:
+                _apply_supply(reported, retracted_at, context)
+            elif isinstance(reported, PositionChanged):
                 _apply_position(reported, retracted_at, context)
             elif isinstance(reported, _DVP_EVENTS):
                 _apply_step(_DVP, reported, dvp_step(reported), retracted_at, context)
@@ -80,8 +83,94 @@ def apply_settlement_event(event: AnyContractEvent | EventRetracted, context: Co
             return
 
 
-def _is_of_a_lender(event: AnyContractEvent) -> bool:
-    return isinstance(event, PositionChanged) and event.action in LENDER_ACTIONS
+def _apply_market(event: MarketChanged, retracted_at: int | None, context: Context) -> None:
+    """Keep a report of a market's books, and the latest that stands as what they are."""
+    client = database.connect(context.settings)
+    path = markets.path(event.chain_id, event.asset)
+    change_path = markets.change_path(event.chain_id, event.asset, event.sequence)
+    found = database.find_all(client, (path, change_path))
+    document, change = found.get(path), found.get(change_path)
+    known: StepRecord[Market] = StepRecord() if change is None else markets.decode_change(change.fields)
+    record = _recorded(known, _books(event), event, retracted_at)
+    if record == known:
+        return
+    market = None if document is None else markets.decode(document.fields)
+    books = None if market is None else market.books
+    if record.live is not None:
+        if books is None or books.sequence <= event.sequence:
+            books = record.live
+    elif books is not None and books.sequence == event.sequence:
+        books = markets.find_standing_before(client, event.chain_id, event.asset, event.sequence)
+    commit = database.Commit(client, traceparent=context.traceparent)
+    commit.replace(
+        change_path,
+        markets.encode_change(event.sequence, record),
+        read_at=change.read_at if change else None,
+    )
+    # Written also where it stays the same: what was read of other changes holds only while this does.
+    commit.replace(
+        path,
+        markets.encode(event.chain_id, event.asset, event.decimals, books),
+        read_at=document.read_at if document else None,
+    )
+    commit.apply()
+
+
+def _apply_supply(event: PositionChanged, retracted_at: int | None, context: Context) -> None:
+    """Keep a report of a lender's shares."""
+    client = database.connect(context.settings)
+    path = supplies.path(event.account_id)
+    document = database.find(client, path)
+    held = {} if document is None else supplies.decode(document.fields)
+    supply = Supply(event.chain_id, event.asset, event.decimals)
+    supply = held.get(supply.key, supply)
+    known: StepRecord[int] = supply.records.get(event.sequence, StepRecord())
+    record = _recorded(known, event.supply_shares, event, retracted_at)
+    if record == known:
+        return
+    supply = supply.with_record(event.sequence, record)
+    try:
+        _ = supply.shares
+    except LostHistoryError as error:
+        raise TerminalError(str(error), field="retracted.sequence") from error
+    commit = database.Commit(client, traceparent=context.traceparent)
+    commit.replace(
+        path,
+        supplies.encode(event.account_id, {**held, supply.key: supply}),
+        read_at=document.read_at if document else None,
+    )
+    commit.apply()
+
+
+def _recorded(
+    known: StepRecord[Step], step: Step, event: MarketChanged | PositionChanged, retracted_at: int | None
+) -> StepRecord[Step]:
+    """What is known of a number after a message about it.
+
+    Raises:
+        TerminalError: another report has the number at the same revision.
+    """
+    if retracted_at is not None:
+        return known.taken_back(retracted_at)
+    try:
+        return known.announced(step, event.revision)
+    except StepError as error:
+        raise TerminalError(f"report {event.sequence} of {event.asset}: {error}", field="sequence") from error
+
+
+def _books(event: MarketChanged) -> Market:
+    return Market(
+        cash_base=event.cash_base,
+        supply_shares=event.supply_shares,
+        debt_shares=event.debt_shares,
+        borrow_index=event.borrow_index,
+        pending_reserves_base=event.pending_reserves_base,
+        reserves_base=event.reserves_base,
+        rate_per_second=event.rate_per_second,
+        reserve_factor_bps=event.reserve_factor_bps,
+        accrued_at=int(event.block_time.timestamp()),
+        sequence=event.sequence,
+    )
 
 
 def _apply_position(event: PositionChanged, retracted_at: int | None, context: Context) -> None:

@@ -16,7 +16,8 @@ from shared.domain.positions import Account, PositionAction
 from shared.events import topics
 from shared.events.base import Event
 from shared.events.operations import OperationsAlertKind
-from shared.stores import accounts, database, dvp_escrows, escrows
+from shared.events.settlement import EventRetracted, PositionChanged
+from shared.stores import accounts, database, dvp_escrows, escrows, markets, supplies
 from tests.functions.conftest import Caller, Outage, Outbox, Tap
 from tests.messages import (
     dvp_created,
@@ -86,6 +87,84 @@ def test_what_lenders_and_markets_do_changes_no_account(
 
     assert accounts.find_many(store, [account_id]) == {}
     assert announced.pull() == []
+
+
+def test_a_market_is_its_latest_report_that_stands_in_whatever_order_they_come(
+    call: Caller, store: firestore.Client, outbox_left: Outbox
+) -> None:
+    reports = [market_changed(number, cash_base=number) for number in (1, 2, 3)]
+    again = market_changed(3, cash_base=33).model_copy(update={"revision": 1})
+    messages = [*reports, retraction(reports[2], 1), again, retraction(again, 2), retraction(reports[1], 2)]
+    documents = []
+    for chain_id, order in enumerate(
+        ([0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0], [4, 3, 6, 0, 5, 2, 1]), 1
+    ):
+        for _ in range(2):
+            for index in order:
+                message = messages[index]
+                of_chain = {"chain_id": chain_id}
+                moved = (
+                    message.model_copy(update=of_chain)
+                    if not isinstance(message, EventRetracted)
+                    else message.model_copy(
+                        update={"retracted": message.retracted.model_copy(update=of_chain)}
+                    )
+                )
+                assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, moved).acknowledged
+        (market,) = [each for each in markets.list_all(store) if each.chain_id == chain_id]
+        assert (market.books.sequence, market.books.cash_base) == (1, 1), order
+        assert market.books.accrued_at == int(reports[0].block_time.timestamp())
+        changes = [
+            database.find(store, markets.change_path(chain_id, "USDC", number)) for number in (1, 2, 3)
+        ]
+        documents.append([{**each.fields, "updated_at": None} for each in changes if each])
+    assert documents == [documents[0]] * 3
+    assert outbox_left.ids() == []
+
+
+def test_a_market_whose_every_report_was_taken_back_has_no_books(
+    call: Caller, store: firestore.Client
+) -> None:
+    report = market_changed(1)
+    for message in (report, retraction(report, 1)):
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, message).acknowledged
+    assert markets.list_all(store) == []
+
+
+def test_two_reports_of_one_number_are_refused(
+    call: Caller, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    dead = tap(topics.dead_letter_topic(topics.SETTLEMENT_EVENTS))
+    for report in (market_changed(4), market_changed(4, cash_base=5)):
+        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, report).acknowledged
+    assert len(dead.pull()) == 1
+    assert [market.books.cash_base for market in markets.list_all(store)] == [10**12]
+
+
+def test_a_lenders_shares_follow_supply_redemption_and_retraction_in_any_order(
+    call: Caller, store: firestore.Client
+) -> None:
+    for order in itertools.permutations(range(4)):
+        account_id = new_address()
+
+        def lent(
+            sequence: int, shares: int, action: PositionAction, account_id: str = account_id
+        ) -> PositionChanged:
+            return position_changed(account_id, sequence, collateral_base=0, action=action).model_copy(
+                update={"supply_shares": shares}
+            )
+
+        redeemed = lent(5, 3, PositionAction.REDEEM)
+        messages = (
+            lent(2, 10, PositionAction.SUPPLY),
+            redeemed,
+            retraction(redeemed, 1),
+            lent(4, 2**127, PositionAction.SUPPLY),
+        )
+        for index in order:
+            assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, messages[index]).acknowledged
+        (supply,) = supplies.find_many(store, [account_id])[account_id].values()
+        assert supply.shares == 2**127, order
 
 
 def test_a_liquidation_and_its_retraction_are_followed(call: Caller, store: firestore.Client) -> None:
