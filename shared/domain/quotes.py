@@ -130,12 +130,18 @@ def _quote(
     observed_at = datetime.fromtimestamp(answer.observed_s, UTC)
     defect = _defect(answer)
     if defect is not None:
-        seen = (None, None, observed_at, as_of, answer.reference, False)
-        return Quote(*place, *seen, Refusal.INVALID, defect)
+        return Quote(
+            *place,
+            observed_at=observed_at,
+            read_at=as_of,
+            reference=answer.reference,
+            refusal=Refusal.INVALID,
+            reason=defect,
+        )
     price = whole_tokens(answer.value, -answer.exponent)
     confidence = whole_tokens(answer.confidence, -answer.exponent)
-    refusal, reason = _limit_missed(price, confidence, as_of - observed_at, quotation, policy)
-    return Quote(*place, price, confidence, observed_at, as_of, answer.reference, False, refusal, reason)
+    refusal, why = _limit_missed(price, confidence, as_of - observed_at, quotation, policy)
+    return Quote(*place, price, confidence, observed_at, as_of, answer.reference, False, refusal, why)
 
 
 def _limit_missed(
