@@ -13,6 +13,7 @@ FUNCTIONS = {
     "relay_chain_events": "functions.chain.relay_chain_events",
     "resolve_finality_violation": "functions.chain.resolve_finality_violation",
     "backfill_chain": "functions.chain.backfill_chain",
+    "reconcile_positions": "functions.chain.reconcile_positions",
     "apply_settlement_event": "functions.settlement.apply_settlement_event",
     "submit_settlement_command": "functions.settlement.submit_settlement_command",
     "follow_transactions": "functions.settlement.follow_transactions",

@@ -116,6 +116,7 @@ class Deployment:
                     "block_range": 2000,
                     "vault": self.vault,
                     "escrow_factory": self.escrow_factory,
+                    "multicall": self.multicall,
                     "tokens": {
                         self.tokens[asset.asset]: {"asset": asset.asset, "decimals": asset.decimals}
                         for asset in ASSETS

@@ -129,6 +129,7 @@ def network_document(**feeds: str) -> dict[str, object]:
                 "block_range": 2000,
                 "vault": "0x" + "aa" * 20,
                 "escrow_factory": "0x" + "bb" * 20,
+                "multicall": "0x" + "ca" * 20,
                 "tokens": {
                     NATIVE if asset == "ETH" else f"0x{index:040x}": {
                         "asset": asset,

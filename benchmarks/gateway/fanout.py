@@ -72,6 +72,7 @@ def network_document() -> dict[str, object]:
                 "block_range": 2000,
                 "vault": "0x" + "aa" * 20,
                 "escrow_factory": "0x" + "bb" * 20,
+                "multicall": "0x" + "ca" * 20,
                 "tokens": {
                     "0x" + "00" * 20: {"asset": "ETH", "decimals": 18},
                     "0x" + "01" * 20: {"asset": "USDC", "decimals": 6},

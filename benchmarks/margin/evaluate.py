@@ -79,6 +79,7 @@ def _network() -> dict[str, Any]:
         "block_range": 1000,
         "vault": "0x" + "aa" * 20,
         "escrow_factory": "0x" + "bb" * 20,
+        "multicall": "0x" + "ca" * 20,
         "tokens": {
             f"0x{index:040x}": {"asset": asset, "decimals": DECIMALS[asset]}
             for index, asset in enumerate(PRICES)

@@ -16,16 +16,27 @@ from datetime import timedelta
 from functools import partial
 
 from shared.chain import blocks, rpc
+from shared.domain.reconciliation import BETWEEN_PASSES
 from shared.errors import FusionError
 from shared.messaging import publisher
 from shared.runtime import clock
 from shared.runtime.context import Context
 from shared.runtime.triggers import Request, Response, http_function
-from shared.stores import chain_cursors, chain_sync, database, dead_letters, outbox, ticks
+from shared.stores import (
+    chain_cursors,
+    chain_sync,
+    database,
+    dead_letters,
+    outbox,
+    position_differences,
+    reconciliations,
+    ticks,
+)
 from shared.warehouse import client as warehouse
 
 _OUTBOX_MAX_AGE = timedelta(seconds=60)
 _MAX_BLOCKS_BEHIND = 300
+_RECONCILED_WITHIN = 3 * BETWEEN_PASSES
 
 
 class _UnhealthyError(FusionError):
@@ -47,6 +58,7 @@ def health(_request: Request, context: Context) -> Response:
     }
     for chain in context.network.chains.values():
         checks[f"chain:{chain.name}"] = partial(_chain, context, chain.chain_id)
+        checks[f"positions:{chain.name}"] = partial(_positions, context, chain.chain_id)
     with ThreadPoolExecutor(len(checks)) as pool:
         running = {name: pool.submit(check) for name, check in checks.items()}
         results = {name: _result(future.result) for name, future in running.items()}
@@ -119,3 +131,18 @@ def _chain(context: Context, chain_id: int) -> str:
     if behind > _MAX_BLOCKS_BEHIND:
         raise _UnhealthyError(f"relay is {behind} blocks behind the head at {head}")
     return f"head {head}, relay {max(behind, 0)} blocks behind"
+
+
+def _positions(context: Context, chain_id: int) -> str:
+    client = database.connect(context.settings)
+    differing = position_differences.count_announced(client, chain_id)
+    if differing:
+        raise _UnhealthyError(f"{differing} positions are not what the vault has")
+    known = reconciliations.find(client, chain_id)
+    if known is None:
+        return "nothing has been compared with the vault yet"
+    begun_at, block, at = known[0].began_at, known[0].completed_block, known[0].completed_at
+    if clock.now() - (at or begun_at) > _RECONCILED_WITHIN:
+        since = "never" if at is None else f"last at {at:%Y-%m-%d %H:%M} UTC"
+        raise _UnhealthyError(f"all positions were {since} compared with the vault: see reconcile_positions")
+    return f"the vault's at block {block}" if block is not None else "the first comparison is under way"

@@ -45,6 +45,7 @@ NETWORK = json.dumps(
                 "block_range": 2000,
                 "vault": "0x" + "aa" * 20,
                 "escrow_factory": "0x" + "bb" * 20,
+                "multicall": "0x" + "ca" * 20,
                 "tokens": {
                     f"0x{number:040x}": {"asset": asset, "decimals": decimals}
                     for number, (asset, decimals) in enumerate((("ETH", 18), ("USDC", 6)), start=1)

@@ -80,6 +80,8 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern(_RACE, r"does not have the requested block yet|header not found", "dRPC: -32603; Geth: -32000"),
     _pattern(_RACE, r"one of the blocks specified in filter .*cannot be found", "Nethermind: -32000"),
     _pattern(_UNKNOWN, r"unknown block|block (with hash )?.*not found", "Geth, anvil: -32000"),
+    _pattern(_UNKNOWN, r"header for hash not found|not currently canonical", "Geth, EIP-1898: -32000"),
+    _pattern(_UNKNOWN, r"resource not found|block not canonical", "anvil, EIP-1898: -32001"),
     _pattern(_INVALID, r"invalid block range|bad topic", "Geth: -32000, -32602"),
     # Ranges that are said to work.
     _pattern(_RANGE, rf"this block range should work: {_HEX_RANGE}", "Alchemy: -32602, -32600"),

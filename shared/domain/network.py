@@ -55,7 +55,7 @@ class Chain:
     ``confirmations`` is how many blocks must stand on a block before its events are announced; ``finality``
     is how many before it counts as final, or the tag of the block that the chain itself calls final. A block
     that vanishes before it is final is retracted; one that vanishes later stops the relay. ``block_range`` is
-    the most blocks that one log request asks for.
+    the most blocks that one log request asks for. ``multicall`` is the chain's Multicall3.
     """
 
     chain_id: int
@@ -66,6 +66,7 @@ class Chain:
     block_range: int
     vault: str
     escrow_factory: str
+    multicall: str
     tokens: Mapping[str, Token]
 
 
@@ -148,6 +149,7 @@ def _chain(entry: FieldReader, assets: Mapping[str, Asset]) -> Chain:
         block_range=entry.integer("block_range", least=1),
         vault=entry.address("vault"),
         escrow_factory=entry.address("escrow_factory"),
+        multicall=entry.address("multicall"),
         tokens=tokens,
     )
     entry.finish()

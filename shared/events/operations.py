@@ -26,6 +26,8 @@ class OperationsAlertKind(StrEnum):
     LOGS_INCOMPLETE = "logs_incomplete"
     HISTORY_PRUNED = "history_pruned"
     CHAIN_BACKFILLED = "chain_backfilled"
+    POSITION_DIFFERS = "position_differs"
+    POSITION_AGREES = "position_agrees"
     EVENT_CONTRADICTED = "event_contradicted"
     TRANSACTION_STUCK = "transaction_stuck"
     NONCE_TAKEN = "nonce_taken"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from google.cloud import firestore
 
 from shared.domain.marks import MarkStatus
+from shared.domain.reconciliation import PositionDifference, Reconciliation, VaultBalance
 from shared.events import topics
-from shared.stores import chain_cursors, database
+from shared.stores import chain_cursors, database, position_differences, reconciliations
 from tests.conftest import Project
 from tests.functions.book import store_tick
 from tests.functions.conftest import Caller, Market, Outage, Outbox
@@ -52,6 +53,7 @@ def test_a_platform_that_works_is_healthy_again_and_again(call: Caller, healthy:
             "prices",
             "dead_letters",
             "chain:anvil",
+            "positions:anvil",
         }
 
 
@@ -65,7 +67,7 @@ def test_a_platform_that_never_ran_says_so(call: Caller, market: Market) -> None
 @pytest.mark.parametrize(
     ("service", "checks"),
     [
-        ("firestore", {"firestore", "prices", "dead_letters", "chain:anvil"}),
+        ("firestore", {"firestore", "prices", "dead_letters", "chain:anvil", "positions:anvil"}),
         ("pubsub", {"pubsub"}),
         ("bigquery", {"bigquery"}),
         ("chain", {"chain:anvil"}),
@@ -126,6 +128,33 @@ def test_a_halted_chain_is_told_with_the_reason(
 def test_a_relay_that_falls_behind_is_told(call: Caller, healthy: Market) -> None:
     healthy.mine_empty(301)
     assert _checks(call)["chain:anvil"].startswith("relay is 301 blocks behind the head")
+
+
+@pytest.mark.usefixtures("healthy")
+def test_positions_that_differ_from_the_vault_and_ones_that_nobody_compares_are_told(
+    call: Caller, store: firestore.Client
+) -> None:
+    balance = VaultBalance(1, 0)
+    found = PositionDifference(CHAIN_ID, "0xa", "ETH", 7, balance, 1, balance, 1, now(), is_announced=True)
+    commit = database.Commit(store)
+    commit.put(position_differences.path(found.difference_id), position_differences.encode(found))
+    commit.apply()
+    assert _checks(call) == {"positions:anvil": "1 positions are not what the vault has"}
+
+    commit = database.Commit(store)
+    commit.delete(position_differences.path(found.difference_id))
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    done = Reconciliation(CHAIN_ID, 7, "0x" + "cd" * 32, long_ago).completed(long_ago)
+    commit.put(reconciliations.path(CHAIN_ID), reconciliations.encode(done))
+    commit.apply()
+    assert _checks(call) == {
+        "positions:anvil": "all positions were last at 2026-01-01 00:00 UTC compared with the vault: "
+        "see reconcile_positions"
+    }
+    commit = database.Commit(store)
+    commit.put(reconciliations.path(CHAIN_ID), reconciliations.encode(done.completed(now())))
+    commit.apply()
+    assert _checks(call) == {}
 
 
 def test_a_body_is_of_no_interest(call: Caller, market: Market) -> None:

@@ -389,9 +389,11 @@ def test_system_status(server: Server, world: World) -> None:
 def test_chain_sync(server: Server, world: World) -> None:
     key = world.key()
     query = """{ chainSync { chainId name cursorNumber finalNumber lagBlocks lagS completenessDifferences gaps
-                             halted providers { name score requests } } }"""
+                             reconciledBlock positionDifferences halted
+                             providers { name score requests } } }"""
     (unknown,) = server.query(query, key=key)["chainSync"]
     assert (unknown["name"], unknown["cursorNumber"], unknown["providers"]) == ("anvil", None, [])
+    assert (unknown["reconciledBlock"], unknown["positionDifferences"]) == (None, 0)
     world.put_chain_sync()
     (found,) = server.query(query, key=key)["chainSync"]
     assert found == {
@@ -403,6 +405,8 @@ def test_chain_sync(server: Server, world: World) -> None:
         "lagS": 18,
         "completenessDifferences": 2,
         "gaps": ["blocks 42 to 50: pruned"],
+        "reconciledBlock": 40,
+        "positionDifferences": 2,
         "halted": None,
         "providers": [{"name": "node 0", "score": 0.5, "requests": 7}],
     }

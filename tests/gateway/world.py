@@ -26,6 +26,7 @@ from shared.domain.margin import MarginRecord, RecordedValuation, Severity, Stat
 from shared.domain.marks import MarkStatus
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import Account, Position, position_key
+from shared.domain.reconciliation import PositionDifference, Reconciliation, VaultBalance
 from shared.domain.settlement_commands import Command, CommandBody, CommandKind, accept
 from shared.domain.steps import StepRecord
 from shared.events import topics
@@ -46,6 +47,8 @@ from shared.stores import (
     dvp_escrows,
     escrows,
     margin_states,
+    position_differences,
+    reconciliations,
     settlement_commands,
     ticks,
 )
@@ -321,6 +324,23 @@ class World:
         commit = database.Commit(self.client)
         commit.put(chain_cursors.path(31337), chain_cursors.encode(replace(progress, differences=2)))
         commit.put(chain_sync.path(31337), chain_sync.encode(figures))
+        known = Reconciliation(31337, 40, "0x" + "cd" * 32, self.now, accounts=3).completed(self.now)
+        commit.put(reconciliations.path(31337), reconciliations.encode(known))
+        for number, is_announced in enumerate((True, False, True)):
+            difference = PositionDifference(
+                chain_id=31337,
+                account_id=address(number),
+                asset="ETH",
+                block_number=40,
+                vault=VaultBalance(1, 2),
+                vault_sequence=3,
+                stored=VaultBalance(),
+                stored_sequence=0,
+                found_at=self.now,
+                is_announced=is_announced,
+            )
+            path = position_differences.path(difference.difference_id)
+            commit.put(path, position_differences.encode(difference))
         commit.apply()
 
     def put_command(self, number: int, client_key: str = "order") -> Command:

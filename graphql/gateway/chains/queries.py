@@ -13,7 +13,8 @@ from gateway.context import Info
 from gateway.permissions import NeedsOperationsScope
 from shared.domain.chain_progress import ChainProgress
 from shared.domain.network import Chain
-from shared.stores import chain_cursors, chain_sync
+from shared.domain.reconciliation import Reconciliation
+from shared.stores import chain_cursors, chain_sync, position_differences, reconciliations
 
 
 @strawberry.type
@@ -27,17 +28,36 @@ class ChainQueries:
     async def chain_sync(self, info: Info) -> list[ChainSync]:
         stores = info.context.stores
         chains = list(info.context.network.chains.values())
-        known, figures = await asyncio.gather(
-            asyncio.gather(*(stores.read(chain_cursors.find, chain.chain_id) for chain in chains)),
-            asyncio.gather(*(stores.read(chain_sync.find, chain.chain_id) for chain in chains)),
+        found = await asyncio.gather(
+            *(
+                asyncio.gather(
+                    stores.read(chain_cursors.find, chain.chain_id),
+                    stores.read(chain_sync.find, chain.chain_id),
+                    stores.read(reconciliations.find, chain.chain_id),
+                    stores.read(position_differences.count_announced, chain.chain_id),
+                )
+                for chain in chains
+            )
         )
         return [
-            _combined(chain, None if cursor is None else cursor[0], seen)
-            for chain, cursor, seen in zip(chains, known, figures, strict=True)
+            _combined(
+                chain,
+                None if cursor is None else cursor[0],
+                seen,
+                None if reconciled is None else reconciled[0],
+                differences,
+            )
+            for chain, (cursor, seen, reconciled, differences) in zip(chains, found, strict=True)
         ]
 
 
-def _combined(chain: Chain, progress: ChainProgress | None, seen: chain_sync.ChainSync | None) -> ChainSync:
+def _combined(
+    chain: Chain,
+    progress: ChainProgress | None,
+    seen: chain_sync.ChainSync | None,
+    reconciliation: Reconciliation | None,
+    differences: int,
+) -> ChainSync:
     lag_blocks = lag_s = None
     if seen is not None:
         lag_blocks = max(0, seen.head_number - chain.confirmations - seen.cursor_number)
@@ -59,6 +79,9 @@ def _combined(chain: Chain, progress: ChainProgress | None, seen: chain_sync.Cha
         retries=seen.retries if seen else 0,
         forks=seen.forks if seen else 0,
         head_regressions=seen.head_regressions if seen else 0,
+        reconciled_block=reconciliation.completed_block if reconciliation else None,
+        reconciled_at=reconciliation.completed_at if reconciliation else None,
+        position_differences=differences,
         halted=progress.halted if progress else None,
         providers=[
             ChainProvider(

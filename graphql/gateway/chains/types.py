@@ -42,5 +42,12 @@ class ChainSync:
     retries: int
     forks: int = strawberry.field(description="How often a provider showed a chain that was not believed.")
     head_regressions: int
+    reconciled_block: int | None = strawberry.field(
+        description="The last final block at which all positions were compared with the vault."
+    )
+    reconciled_at: DateTime | None
+    position_differences: int = strawberry.field(
+        description="Positions that are not the vault's, of which operators were told."
+    )
     halted: str | None = strawberry.field(description="Why nothing more may be announced, if so.")
     providers: list[ChainProvider]

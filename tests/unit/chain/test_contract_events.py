@@ -54,6 +54,7 @@ CHAIN = Chain(
     block_range=10,
     vault=VAULT,
     escrow_factory=FACTORY,
+    multicall="0x" + "ca" * 20,
     tokens={NATIVE_ASSET: Token("ETH", NATIVE_ASSET, 18), USDC: Token("USDC", USDC, 6)},
 )
 ALICE, BOB, CAROL, ESCROW = ("0x" + digit * 40 for digit in "abce")

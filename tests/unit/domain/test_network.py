@@ -47,6 +47,7 @@ DOCUMENT: dict[str, Any] = {
             "block_range": 2000,
             "vault": "0x" + "aa" * 20,
             "escrow_factory": "0x" + "bb" * 20,
+            "multicall": "0x" + "ca" * 20,
             "tokens": {
                 NATIVE_ASSET: {"asset": "ETH", "decimals": 18},
                 USDC: {"asset": "USDC", "decimals": 6},
