@@ -27,7 +27,7 @@ LIBRARIES: dict[str, set[str]] = {
     "shared.stores": {"google.cloud.firestore", "google.api_core"},
     "shared.warehouse": {"google.cloud.bigquery", "google.api_core", "google.auth"},
     "shared.chain": {"urllib3", "Crypto", "pydantic", "orjson"},
-    "shared.providers": {"urllib3", "standardwebhooks"},
+    "shared.providers": {"urllib3", "orjson", "standardwebhooks"},
     "shared.signing": {"coincurve", "google.cloud.kms_v1", "google.api_core"},
     "shared.runtime": {"flask", "functions_framework", "cloudevents", "pydantic"},
     "shared.manifest": {"yaml", "pydantic"},
