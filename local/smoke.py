@@ -33,7 +33,7 @@ MARGIN_HEALTH = (
     "subscription($ids: [ID!]!) { marginHealth(accountIds: $ids) "
     "{ kind sequence accounts { accountId state healthPct collateralUsd debtUsd tickSequence } } }"
 )
-_LIMITS_MS = {CALLED: 2_000.0}
+_CALLED_WITHIN_MS = 2_000.0
 _ALERT_FIELDS = "id accountId previousState state notify tickSequence sequence"
 
 
@@ -175,15 +175,18 @@ def latency_table(distributions: Sequence[Distribution]) -> Table:
     return table
 
 
-def _too_slow(distributions: Sequence[Distribution], scenario: Scenario) -> list[str]:
-    found = [
-        f"{each.name}: p99 is {each.p99_ms:.0f} ms, the limit is {_LIMITS_MS[each.name]:.0f} ms"
-        for each in distributions
-        if each.name in _LIMITS_MS and each.p99_ms > _LIMITS_MS[each.name]
-    ]
+def _unmeasured(distributions: Sequence[Distribution], scenario: Scenario) -> list[str]:
     wanted = {SUBSCRIBED} | ({RECORDED, DELIVERED, CALLED} if scenario.expect.worst_at_least else set())
     measured = {each.name for each in distributions}
-    return found + [f"{name}: nothing was measured" for name in sorted(wanted - measured)]
+    return [f"{name}: nothing was measured" for name in sorted(wanted - measured)]
+
+
+def _too_slow(distributions: Sequence[Distribution]) -> list[str]:
+    return [
+        f"{each.name}: p99 is {each.p99_ms:.0f} ms, the limit is {_CALLED_WITHIN_MS:.0f} ms"
+        for each in distributions
+        if each.name == CALLED and each.p99_ms > _CALLED_WITHIN_MS
+    ]
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -206,7 +209,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         session.probe.refresh()
         subscriber.stop()
         distributions = session.probe.distributions()
-        found += _too_slow(distributions, scenario)
+        found += _unmeasured(distributions, scenario)
+        if arguments.latency_limit:
+            found += _too_slow(distributions)
     console.print(latency_table(distributions))
     for violation in found:
         console.print(f"[red]does not hold:[/red] {violation}")
@@ -241,12 +246,23 @@ def story_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = story_parser("Play a story and assert it.")
+    parser.add_argument(
+        "--latency-limit",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fail where a margin call took longer than 2 s; a busy machine says nothing about that",
+    )
+    return parser
+
+
 def main() -> int:
     """Run from the command line."""
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return run(story_parser("Play a story and assert it.").parse_args(), console)
+        return run(_parser().parse_args(), console)
     except KeyboardInterrupt:
         console.print("stopped")
         return 130
