@@ -1,21 +1,20 @@
-"""Signed webhooks after the Standard Webhooks specification (https://www.standardwebhooks.com).
+"""Signed webhooks (:mod:`shared.providers.webhook_signing`) to the endpoints of contacts.
 
-The headers are ``webhook-id`` (the delivery's, the same at every attempt), ``webhook-timestamp`` and
-``webhook-signature``, an HMAC-SHA256 over ``id.timestamp.body``.
+Operators enter these addresses. Those that clients register are posted to by
+:mod:`shared.providers.guarded_http`.
 """
 
 from __future__ import annotations
 
-from binascii import Error as Base64Error
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
 import urllib3
-from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from shared.providers.delivery import SendingFailedError, SendingRejectedError
+from shared.providers.webhook_signing import signed_headers
 
 _TIMEOUT = urllib3.Timeout(connect=3.0, read=7.0)
 _TRY_LATER = frozenset({408, 425, 429})
@@ -42,24 +41,9 @@ class WebhookSender:
         """
         if not _is_http(url):
             raise SendingRejectedError("the endpoint's address is not an http(s) URL")
-        identifier = webhook_id(delivery_id)
+        headers = signed_headers(webhook_id(delivery_id), [secret], body, now)
         try:
-            signature = Webhook(secret).sign(identifier, now, body.decode())
-        except (Base64Error, ValueError, EmptyWebhookSecretError) as error:
-            raise SendingRejectedError("the endpoint's secret is not a Standard Webhooks secret") from error
-        try:
-            response = self._pool.request(
-                "POST",
-                url,
-                body=body,
-                headers={
-                    "Content-Type": "application/json",
-                    "webhook-id": identifier,
-                    "webhook-timestamp": str(int(now.timestamp())),
-                    "webhook-signature": signature,
-                },
-                redirect=False,
-            )
+            response = self._pool.request("POST", url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.LocationValueError as error:
             raise SendingRejectedError("the endpoint's address is not an http(s) URL") from error
         except urllib3.exceptions.HTTPError as error:
