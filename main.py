@@ -23,6 +23,8 @@ FUNCTIONS = {
     "evaluate_margin": "functions.margin.evaluate_margin",
     "pack_margin_book": "functions.margin.pack_margin_book",
     "notify": "functions.notifications.notify",
+    "create_webhook_deliveries": "functions.notifications.create_webhook_deliveries",
+    "send_webhooks": "functions.notifications.send_webhooks",
     "archive_events": "functions.reporting.archive_events",
     "relay_outbox": "functions.platform.relay_outbox",
     "record_dead_letter": "functions.platform.record_dead_letter",

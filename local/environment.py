@@ -66,6 +66,8 @@ def settings(project: str, places: Places, intervals: Intervals, log_level: str)
         "RESEND_AFTER_S": "10",
         "SIGNER_KEYS": f"local:{CUSTODY_KEY}",
         "FEE_CAPS": f"{CHAIN_ID}=100:1000",
+        "WEBHOOK_INTERVAL_S": "1",
+        "WEBHOOK_LOCAL_NETWORKS": "127.0.0.0/8",
         "WINDOW_S": f"{intervals.window_s:g}",
     }
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from shared import setting_values
 from shared.domain.fees import FeeCap
+from shared.domain.public_addresses import Network
 from shared.errors import ConfigurationError
 from shared.setting_values import SmtpServer
 
@@ -116,6 +117,14 @@ SPECS: Mapping[str, SettingSpec] = {
     ),
     "WINDOW_S": SettingSpec(
         setting_values.seconds, "Seconds for which one scheduled invocation keeps ticking.", "55"
+    ),
+    "WEBHOOK_INTERVAL_S": SettingSpec(
+        setting_values.seconds, "Seconds between looks at webhooks that are due.", "1"
+    ),
+    "WEBHOOK_LOCAL_NETWORKS": SettingSpec(
+        setting_values.networks,
+        "Networks that are not public and webhooks may go to: 'none', or a list in development only.",
+        "none",
     ),
     "SMTP_URL": SettingSpec(setting_values.smtp, "The mail relay.", "smtp://127.0.0.1:1025", secret=True),
     "MAIL_FROM": SettingSpec(
@@ -278,6 +287,17 @@ class Settings:
         return float(self._get("WINDOW_S"))
 
     @property
+    def webhook_interval_s(self) -> float:
+        """Seconds between looks at webhooks that are due."""
+        return float(self._get("WEBHOOK_INTERVAL_S"))
+
+    @property
+    def webhook_local_networks(self) -> tuple[Network, ...]:
+        """Networks that webhooks may go to although they are not public; none where deployed."""
+        value: tuple[Network, ...] = self._get("WEBHOOK_LOCAL_NETWORKS")
+        return value
+
+    @property
     def smtp(self) -> SmtpServer:
         """The mail relay."""
         value: SmtpServer = self._get("SMTP_URL")
@@ -349,6 +369,12 @@ def load(
     if environment is not None and not environment.emulated and values.get("SIGNER_KEYS"):
         problems.append(
             f"SIGNER_KEYS holds private keys while FUSION_ENVIRONMENT is {environment}: set it to 'kms'."
+        )
+
+    if environment is not None and not environment.emulated and values.get("WEBHOOK_LOCAL_NETWORKS"):
+        problems.append(
+            f"WEBHOOK_LOCAL_NETWORKS lets webhooks into our own networks while FUSION_ENVIRONMENT is "
+            f"{environment}: set it to 'none'."
         )
 
     if problems:

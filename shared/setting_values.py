@@ -9,10 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shared.domain.fees import FeeCap
+from shared.domain.public_addresses import Network
 from shared.domain.sharding import SHARD_COUNTS
 
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -151,6 +153,15 @@ def shards(value: str) -> int:
     if not value.isdigit() or int(value) not in SHARD_COUNTS:
         raise ValueError(f"must be one of {', '.join(map(str, SHARD_COUNTS))}, got {value!r}")
     return int(value)
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    if value == "none":
+        return ()
+    try:
+        return tuple(ip_network(each) for each in value.split(","))
+    except ValueError as error:
+        raise ValueError(f"must be 'none' or networks joined by ',': {error}") from None
 
 
 def level(value: str) -> str:

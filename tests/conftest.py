@@ -165,6 +165,8 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
         RESEND_AFTER_S="0.4",
         SIGNER_KEYS="local:" + secrets.token_hex(32),
         FEE_CAPS="31337=100:1000",
+        WEBHOOK_INTERVAL_S="0.2",
+        WEBHOOK_LOCAL_NETWORKS="127.0.0.0/8",
         SMTP_URL="smtp://127.0.0.1:9",
         MAIL_FROM="margin@fusion-prime.example",
     )

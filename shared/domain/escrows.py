@@ -6,7 +6,7 @@ The rules are those of ``contracts/src/Escrow.sol``; a step that they do not all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -149,6 +149,19 @@ EscrowStep = (
     | Refunded
     | Withdrawn
 )
+
+
+def all_parties(steps: Iterable[EscrowStep]) -> frozenset[str]:
+    """Everybody whom these steps name as a party, whether they stand or not; nobody without the creation."""
+    parties: set[str] = set()
+    created = False
+    for step in steps:
+        if isinstance(step, Created):
+            created = True
+            parties |= {step.payer, step.payee, step.arbiter}
+        elif isinstance(step, ArbiterChanged):
+            parties |= {step.previous, step.arbiter}
+    return frozenset(parties) if created else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

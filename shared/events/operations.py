@@ -31,6 +31,7 @@ class OperationsAlertKind(StrEnum):
     EVENT_CONTRADICTED = "event_contradicted"
     TRANSACTION_STUCK = "transaction_stuck"
     NONCE_TAKEN = "nonce_taken"
+    WEBHOOK_DISABLED = "webhook_disabled"
 
 
 class OperationsAlert(Event):

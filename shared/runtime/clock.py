@@ -28,6 +28,11 @@ def pause(seconds: float) -> None:
         time.sleep(seconds)
 
 
+def random_bytes(count: int) -> bytes:
+    """So many random bytes, fit for a secret."""
+    return secrets.token_bytes(count)
+
+
 def new_id() -> str:
     """128 random bits in hexadecimal."""
     return secrets.token_hex(16)

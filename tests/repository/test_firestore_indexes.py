@@ -30,6 +30,7 @@ from google.cloud import firestore
 from shared.domain.dvp import DvpStatus
 from shared.domain.escrows import EscrowStatus
 from shared.domain.margin import State
+from shared.domain.webhook_deliveries import WebhookDeliveryStatus
 from shared.manifest import Index, load_manifest
 from tests.repository.firestore_recorder import Shape, recording
 from tests.repository.sources import ROOT, modules
@@ -45,6 +46,7 @@ SAMPLES: dict[Any, Any] = {
     State: State.WARNING,
     EscrowStatus: EscrowStatus.CREATED,
     DvpStatus: DvpStatus.OPEN,
+    WebhookDeliveryStatus: WebhookDeliveryStatus.FAILED,
     tuple[datetime, str]: (datetime(2025, 1, 1, tzinfo=UTC), "a"),
 }
 INDEXES = load_manifest(ROOT / "functions.yaml").indexes

@@ -52,6 +52,8 @@ READ: dict[str, tuple[str, str, Any]] = {
     "FOLLOW_INTERVAL_S": ("2", "follow_interval_s", 2.0),
     "RESEND_AFTER_S": ("30", "resend_after_s", 30.0),
     "WINDOW_S": ("55", "window_s", 55.0),
+    "WEBHOOK_INTERVAL_S": ("0.5", "webhook_interval_s", 0.5),
+    "WEBHOOK_LOCAL_NETWORKS": ("none", "webhook_local_networks", ()),
     "HERMES_URLS": (
         "https://hermes.example/a,http://other.example",
         "hermes_urls",
@@ -96,6 +98,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "FOLLOW_INTERVAL_S": ("0",),
     "RESEND_AFTER_S": ("soon",),
     "WINDOW_S": ("a minute",),
+    "WEBHOOK_INTERVAL_S": ("0",),
+    "WEBHOOK_LOCAL_NETWORKS": ("", "localhost", "127.0.0.1/8", "127.0.0.0/8,", "10.0.0.0/33"),
     "HERMES_URLS": ("", "hermes.example", "ftp://hermes.example", "https://hermes.example,"),
     "HERMES_API_KEY": ("", "two words", "line\nbreak"),
     "SMTP_URL": (

@@ -1,0 +1,137 @@
+"""Puts settlement events on their way to the webhook endpoints that clients registered.
+
+Trigger: ``settlement.events.v1``.
+Reads: ``webhook_endpoints``; ``escrows`` and ``dvp_escrows`` for the parties of an escrow.
+Writes: ``webhook_deliveries``, one per event and endpoint, due at once.
+Publishes: nothing.
+
+A delivery's id follows from event and endpoint, so that repeats create nothing. Retractions are deliveries of
+their own. Nothing here depends on the order of events, and receivers must not either: what they are sent has
+the contracts' own numbers (``sequence``, ``step``) and the chain's ``revision``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.domain import dvp, escrows
+from shared.domain.steps import StepRecord
+from shared.domain.webhook_deliveries import WebhookDelivery, WebhookDeliveryStatus, webhook_delivery_id
+from shared.domain.webhooks import WebhookEndpoint, WebhookEventType
+from shared.errors import ConflictError, RetryableError
+from shared.events import topics
+from shared.events.escrow_steps import dvp_step, escrow_step
+from shared.events.settlement import (
+    AnyContractEvent,
+    AnyDvpEvent,
+    AnyEscrowEvent,
+    DvpCreated,
+    DvpDeposited,
+    DvpRefunded,
+    DvpSettled,
+    DvpWithdrawn,
+    EventRetracted,
+    MarketChanged,
+    PositionChanged,
+    SettlementEvent,
+)
+from shared.events.webhook_bodies import webhook_body
+from shared.runtime import clock
+from shared.runtime.context import Context
+from shared.runtime.triggers import pubsub_function
+from shared.stores import database, dvp_escrows, webhook_deliveries, webhook_endpoints
+from shared.stores import escrows as escrow_documents
+
+_DVP_EVENTS = (DvpCreated, DvpDeposited, DvpSettled, DvpRefunded, DvpWithdrawn)
+
+
+@pubsub_function(
+    uses=("firestore",),
+    messages={topics.SETTLEMENT_EVENTS: TypeAdapter(SettlementEvent)},
+)
+def create_webhook_deliveries(event: AnyContractEvent | EventRetracted, context: Context) -> None:
+    """Create the deliveries of one event."""
+    client = database.connect(context.settings)
+    reported = event.retracted if isinstance(event, EventRetracted) else event
+    event_type = WebhookEventType(reported.kind)
+    concerned = _concerned(client, reported)
+    wanting = [
+        endpoint
+        for endpoint in webhook_endpoints.list_concerned(client, concerned)
+        if endpoint.wants(event_type, concerned, reported.block_time)
+    ]
+    if not wanting:
+        return
+    retracted = isinstance(event, EventRetracted)
+    body = webhook_body(event, happened_at=context.as_of if retracted else reported.block_time)
+    now = clock.now()
+    created = [_delivery(endpoint, event, body, now) for endpoint in wanting]
+    deliveries = {delivery.delivery_id: delivery for delivery in created}
+    try:
+        _create(client, deliveries.values(), context)
+    except ConflictError:
+        known = webhook_deliveries.find_many(client, deliveries)
+        _create(client, [each for key, each in deliveries.items() if key not in known], context)
+
+
+def _concerned(client: database.Client, event: AnyContractEvent) -> frozenset[str]:
+    """The accounts whose event it is; those of an escrow are whoever is, or has been, its party."""
+    if isinstance(event, PositionChanged):
+        return frozenset((event.account_id,))
+    if isinstance(event, MarketChanged):
+        return frozenset()
+    parties = _dvp_parties(client, event) if isinstance(event, _DVP_EVENTS) else _parties(client, event)
+    if not parties:
+        raise RetryableError(f"escrow {event.escrow} of chain {event.chain_id} is not known yet")
+    return parties
+
+
+def _parties(client: database.Client, event: AnyEscrowEvent) -> frozenset[str]:
+    path = escrow_documents.path(escrow_documents.escrow_id(event.chain_id, event.escrow))
+    document = database.find(client, path)
+    known = {} if document is None else escrow_documents.decode_records(document.fields)
+    return escrows.all_parties([*_steps(known), escrow_step(event)])
+
+
+def _dvp_parties(client: database.Client, event: AnyDvpEvent) -> frozenset[str]:
+    path = dvp_escrows.path(escrow_documents.escrow_id(event.chain_id, event.escrow))
+    document = database.find(client, path)
+    known = {} if document is None else dvp_escrows.decode_records(document.fields)
+    return dvp.all_parties([*_steps(known), dvp_step(event)])
+
+
+def _steps(records: Mapping[int, StepRecord[Any]]) -> list[Any]:
+    """Every step that was heard of, those that were taken back too: their parties were told of them."""
+    return [record.step for record in records.values() if record.step is not None]
+
+
+def _delivery(
+    endpoint: WebhookEndpoint, event: AnyContractEvent | EventRetracted, body: bytes, now: datetime
+) -> WebhookDelivery:
+    return WebhookDelivery(
+        delivery_id=webhook_delivery_id(endpoint.endpoint_id, event.event_id),
+        endpoint_id=endpoint.endpoint_id,
+        event_id=event.event_id,
+        event_type=event.kind,
+        body=body,
+        status=WebhookDeliveryStatus.PENDING,
+        attempts=(),
+        attempt_count=0,
+        tries=0,
+        next_attempt_at=now,
+        error=None,
+        created_at=now,
+    )
+
+
+def _create(client: database.Client, deliveries: Iterable[WebhookDelivery], context: Context) -> None:
+    waiting = list(deliveries)
+    for start in range(0, len(waiting), database.MAX_WRITES):
+        commit = database.Commit(client, traceparent=context.traceparent)
+        for delivery in waiting[start : start + database.MAX_WRITES]:
+            commit.create(webhook_deliveries.path(delivery.delivery_id), webhook_deliveries.encode(delivery))
+        commit.apply()
