@@ -115,13 +115,13 @@ def test_the_parties_of_an_escrow_are_told_of_its_later_steps_and_of_what_was_ta
     parties = {role: put_endpoint(store, URL, accounts=[role]) for role in (PAYER, PAYEE, ARBITER)}
     put_endpoint(store, URL, accounts=[new_address()])
     created, approved = escrow_created(escrow), escrow_approved(escrow)
-    sold = [dvp_created(dvp), dvp_deposited(dvp, 3, DvpRole.SELLER)]
-    for event in (created, approved, *sold):
+    deposited = dvp_deposited(dvp, 3, DvpRole.SELLER)
+    for event in (created, approved, dvp_created(dvp), deposited):
         assert call.push("apply_settlement_event", topics.SETTLEMENT_EVENTS, event).acknowledged
     gone = retraction(created, 1)
     assert call.push("apply_settlement_event", topics.SETTLEMENT_EVENTS, gone).acknowledged
 
-    _push(call, approved, retraction(approved, 1), gone, sold[1])
+    _push(call, approved, retraction(approved, 1), gone, deposited)
 
     told = {(each.endpoint_id, each.event_type) for each in all_deliveries(store)}
     of_escrow = ["escrow_approved", "event_retracted"]

@@ -41,6 +41,8 @@ MALFORMED = {
     "HERMES_URLS": "ftp://127.0.0.1",
     "HERMES_API_KEY": "two words",
     "PRICE_INTERVAL_S": "0",
+    "WEBHOOK_INTERVAL_S": "never",
+    "WEBHOOK_LOCAL_NETWORKS": "localhost",
     "RELAY_INTERVAL_S": "-1",
     "SWEEP_INTERVAL_S": "soon",
     "ARCHIVE_INTERVAL_S": "NaN",

@@ -260,3 +260,16 @@ def test_a_private_key_in_a_setting_is_refused_where_clients_money_is() -> None:
     )
     assert local.local_signer_keys == (bytes([0x5E]) * 32,) * 2
     assert "5e5e" not in repr(local)
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_webhooks_never_go_to_our_own_networks_where_deployed(environment: str) -> None:
+    environ = {**BASE_VALUES, "WEBHOOK_LOCAL_NETWORKS": "127.0.0.0/8,fd00::/8"}
+    with pytest.raises(ConfigurationError, match="WEBHOOK_LOCAL_NETWORKS lets webhooks into our own"):
+        config.load(
+            settings=("WEBHOOK_LOCAL_NETWORKS",), environ={**environ, "FUSION_ENVIRONMENT": environment}
+        )
+    local = config.load(
+        settings=("WEBHOOK_LOCAL_NETWORKS",), environ={**environ, "FUSION_ENVIRONMENT": "local"}
+    )
+    assert [str(network) for network in local.webhook_local_networks] == ["127.0.0.0/8", "fd00::/8"]
