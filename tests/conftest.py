@@ -8,6 +8,7 @@ import secrets
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -142,10 +143,12 @@ def network_document(**feeds: str) -> dict[str, object]:
     }
 
 
-@pytest.fixture
-def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Project]:
-    """A fresh project with every topic and pull subscription of the manifest."""
-    fresh = Project(f"test-{uuid.uuid4().hex[:12]}", emulators, monkeypatch, tmp_path)
+@contextmanager
+def fresh_project(
+    emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> Iterator[Project]:
+    """A project with every topic and pull subscription of the manifest; it is removed at the end."""
+    fresh = Project(f"test-{uuid.uuid4().hex[:12]}", emulators, monkeypatch, folder)
     fresh.setenv(
         **emulators.environment(),
         FUSION_ENVIRONMENT="test",
@@ -181,3 +184,10 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
     )
     yield fresh
     fresh.forget()
+
+
+@pytest.fixture
+def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Project]:
+    """The project of one test."""
+    with fresh_project(emulators, monkeypatch, tmp_path) as fresh:
+        yield fresh

@@ -19,8 +19,9 @@ from websockets.sync.client import ClientConnection, connect
 from gateway.app import create_app
 from gateway.limits import Limits
 from gateway.server import server_config
+from local.emulators import EmulatorHosts
 from shared.stores import database
-from tests.conftest import Project
+from tests.conftest import Project, fresh_project
 from tests.eventually import eventually
 from tests.gateway.world import WAIT_S, World
 
@@ -29,6 +30,16 @@ from tests.gateway.world import WAIT_S, World
 def world(project: Project) -> World:
     """The stores and topics of a fresh project."""
     return World(project)
+
+
+@pytest.fixture(scope="module")
+def module_world(emulators: EmulatorHosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The stores and topics of a project that the tests of a module share, for those that only read it."""
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        fresh_project(emulators, monkeypatch, tmp_path_factory.mktemp("project")) as project,
+    ):
+        yield World(project)
 
 
 @dataclass

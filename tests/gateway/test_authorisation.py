@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from gateway.sessions import CHECK_INTERVAL_S
 from shared.domain.api_keys import Scope
 from shared.domain.settlement_commands import command_id
 from tests.eventually import eventually
-from tests.gateway.conftest import Server
+from tests.gateway.conftest import Server, running
 from tests.gateway.world import ALL_SCOPES, TABLES_READ, World, address
 
 OURS, THEIRS = 1, 2
@@ -205,28 +205,27 @@ def ask(server: Server, query: str, key: str | None) -> dict[str, Any]:
         return payload
 
 
-FROM_THE_WAREHOUSE = {
-    "Account.risk",
-    *(
-        f"Query.{name}"
-        for name in ("marginHistory", "markHistory", "riskHistory", "backtest", "houseRisk", "houseStress")
-    ),
-}
+@pytest.fixture(scope="module")
+def world(module_world: World) -> World:
+    """One world for all tests: they make keys of their own and change nothing else."""
+    return module_world
 
 
-@pytest.fixture
-def filled(world: World, server: Server) -> Server:
+@pytest.fixture(scope="module")
+def filled(world: World) -> Iterator[Server]:
     """A gateway over two accounts that have one of everything."""
-    for number in (OURS, THEIRS):
-        world.put_accounts(world.account(number))
-        world.put_alerts(world.transition(number, 1))
-        world.put_escrow(500 + number, payer=number, payee=100 + number, arbiter=200 + number)
-        world.put_dvp(500 + number, seller=number, buyer=100 + number)
-        world.put_delivery(number)
-        world.put_command(number)
-    world.announce_tick(world.tick(1))
-    eventually(lambda: server.query("{ marks { sequence } }", key=world.key())["marks"])
-    return server
+    world.project.provision_warehouse(*TABLES_READ)
+    with running() as server:
+        for number in (OURS, THEIRS):
+            world.put_accounts(world.account(number))
+            world.put_alerts(world.transition(number, 1))
+            world.put_escrow(500 + number, payer=number, payee=100 + number, arbiter=200 + number)
+            world.put_dvp(500 + number, seller=number, buyer=100 + number)
+            world.put_delivery(number)
+            world.put_command(number)
+        world.announce_tick(world.tick(1))
+        eventually(lambda: server.query("{ marks { sequence } }", key=world.key())["marks"])
+        yield server
 
 
 def test_the_matrix_covers_every_root_field() -> None:
@@ -260,7 +259,6 @@ def test_without_a_valid_key_nothing_is_answered(filled: Server, world: World) -
 
 
 def test_each_field_needs_its_scopes_and_no_others(filled: Server, world: World) -> None:
-    world.project.provision_warehouse(*TABLES_READ)
     sufficient: dict[frozenset[Scope], str] = {}
     for access in accesses(OURS):
         key = sufficient.setdefault(access.scopes, world.key(access.scopes))
@@ -276,8 +274,6 @@ def test_each_field_needs_its_scopes_and_no_others(filled: Server, world: World)
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_another_account_looks_like_one_that_does_not_exist(filled: Server, world: World, field: str) -> None:
-    if field in FROM_THE_WAREHOUSE:
-        world.project.provision_warehouse(*TABLES_READ)
     key = world.key(accounts=[address(OURS)])
     by_field = [{access.field: access for access in accesses(number)} for number in (OURS, THEIRS, 999)]
     ours, theirs, absent = (accesses_of[field] for accesses_of in by_field)
@@ -349,7 +345,8 @@ def test_a_key_that_is_taken_away_ends_its_streams(
         (error,) = next(events)["errors"]
         assert error["extensions"]["code"] == "UNAUTHENTICATED"
         assert next(events, None) is None
-        world.announce_tick(world.tick(2))
+        latest = filled.query("{ marks { sequence } }", key=other)["marks"]["sequence"]
+        world.announce_tick(world.tick(latest + 1))
         assert bystander.next("1") == {"kind": "UPDATE"}
     if "enabled" in change:
         assert filled.post("{ marks { sequence } }", key=key).status_code == 401
