@@ -30,6 +30,7 @@ def chainlink_source(
         "enabled": True,
         "tie_breaker": False,
         "timeout_s": timeout_s,
+        "registry": None,
         "sequencer": None,
         "chain_id": chain_id,
         "multicall": multicall,
@@ -57,6 +58,7 @@ def hermes_source(
         "enabled": is_enabled,
         "tie_breaker": False,
         "timeout_s": timeout_s,
+        "registry": None,
         "transport": transport,
         "silence_s": silence_s,
     }
@@ -70,13 +72,24 @@ def exchange_source(base_url: str, *, is_enabled: bool) -> dict[str, Any]:
         "enabled": is_enabled,
         "tie_breaker": True,
         "timeout_s": "1.5",
+        "registry": None,
         "base_url": base_url,
     }
 
 
-def quote(feed: str, *, max_age_s: int = HEARTBEAT_S, slack_s: int = SLACK_S) -> dict[str, Any]:
-    """An asset at a source."""
-    return {"feed": feed, "heartbeat_s": max_age_s, "slack_s": slack_s, "weight": 1}
+def quote(feed: str, symbol: str, *, max_age_s: int = HEARTBEAT_S, slack_s: int = SLACK_S) -> dict[str, Any]:
+    """An asset at a source, by what the source's registry calls it."""
+    return {"feed": feed, "heartbeat_s": max_age_s, "slack_s": slack_s, "weight": 1, "symbol": symbol}
+
+
+def chainlink_quote(asset: str, feed: str) -> dict[str, Any]:
+    """An asset at Chainlink's feed."""
+    return quote(feed, f"{asset} / USD")
+
+
+def pyth_quote(asset: str, identifier: str) -> dict[str, Any]:
+    """An asset at Pyth, which publishes every few hundred milliseconds."""
+    return quote(identifier, f"Crypto.{asset}/USD", max_age_s=PYTH_MAX_AGE_S, slack_s=0)
 
 
 def price_policy(
@@ -101,12 +114,13 @@ def price_policy(
 def single_feed_prices(chain_id: int, feeds: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """``price_sources``, and ``prices`` by asset, of a network that has one Chainlink feed per asset."""
     sources = {CHAINLINK: chainlink_source(chain_id, "0xca11bde05977b3631167028862be2a173976ca11")}
-    return sources, {asset: price_policy({CHAINLINK: quote(feed)}) for asset, feed in feeds.items()}
+    quotes = {asset: {CHAINLINK: chainlink_quote(asset, feed)} for asset, feed in feeds.items()}
+    return sources, {asset: price_policy(quotes[asset]) for asset in feeds}
 
 
 def pyth_quotes(assets: Iterable[str], source: str) -> dict[str, dict[str, Any]]:
     """Every asset's quote at a Pyth source."""
-    return {asset: {source: quote(PYTH_IDS[asset], max_age_s=PYTH_MAX_AGE_S, slack_s=0)} for asset in assets}
+    return {asset: {source: pyth_quote(asset, PYTH_IDS[asset])} for asset in assets}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +147,7 @@ class PricePlaces:
         over_hermes, on_chain = pyth_quotes(self.feeds, HERMES), pyth_quotes(self.feeds, PYTH_CONTRACT)
         prices = {
             asset: price_policy(
-                {CHAINLINK: quote(feed), **over_hermes[asset], **on_chain[asset]},
+                {CHAINLINK: chainlink_quote(asset, feed), **over_hermes[asset], **on_chain[asset]},
                 providers=2 if with_hermes or with_pyth_contract else 1,
                 peg="1" if asset == "USDC" else None,
             )

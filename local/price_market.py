@@ -58,9 +58,9 @@ class PriceMarket:
                 "borrow_factor": "1",
                 "prices": price_data.price_policy(
                     {
-                        price_data.CHAINLINK: price_data.quote(self.feeds[asset]),
-                        price_data.PYTH_CONTRACT: price_data.quote(self.ids[asset]),
-                        price_data.HERMES: price_data.quote(self.ids[asset], max_age_s=60, slack_s=0),
+                        price_data.CHAINLINK: price_data.chainlink_quote(asset, self.feeds[asset]),
+                        price_data.PYTH_CONTRACT: price_data.quote(self.ids[asset], asset),
+                        price_data.HERMES: price_data.pyth_quote(asset, self.ids[asset]),
                     },
                     providers=2,
                 ),

@@ -72,7 +72,7 @@ class Task:
         }
         market = Market.at(
             network,
-            tick.prices_at(self.as_of, network.tick_max_age_s),
+            tick.usable_marks_at(self.as_of, network.tick_max_age_s),
             tick_sequence=tick.sequence,
             as_of=tick.as_of,
         )

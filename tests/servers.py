@@ -82,6 +82,9 @@ class Endpoint:
                 self.end_headers()
                 self.wfile.write(answer.body)
 
+            def do_GET(self) -> None:
+                self.do_POST()
+
             def log_message(self, *_: Any) -> None:
                 return
 

@@ -172,7 +172,7 @@ def _measure_aggregation() -> list[Row]:
         carry_s=30,
         valuation=Valuation.MARK,
         peg=None,
-        quotations={each: Quotation(each, 60, 0, 1) for each in ids},
+        quotations={each: Quotation(each, 60, 0, 1, each) for each in ids},
     )
     second = int(now.timestamp())
     books = [

@@ -22,7 +22,8 @@ from pydantic import TypeAdapter
 
 from shared.combining import Combiner
 from shared.domain.margin import RecordedValuation, Severity, concerns_client, severity
-from shared.domain.margin_book import Decision, MarkPrices, Reading
+from shared.domain.margin_book import Decision, Reading
+from shared.domain.market import UsableMarks
 from shared.domain.positions import Account, Position, position_key
 from shared.domain.sharding import SLOTS, WHOLE, Shard, shard_of
 from shared.errors import ConflictError, RetryableError
@@ -44,7 +45,7 @@ from shared.messaging import publisher
 from shared.messaging.attributes import EVENT_ID, TRACEPARENT
 from shared.runtime.context import Context
 from shared.runtime.triggers import pubsub_function
-from shared.runtime.warm_book import Announce, WarmBook, usable_prices, warm_book
+from shared.runtime.warm_book import Announce, WarmBook, warm_book
 from shared.stores import alerts, database, outbox, ticks
 
 _POSITIONS_PER_BATCH = 100
@@ -158,12 +159,12 @@ def _advance_to(event: PriceTick, book: WarmBook, context: Context, applied: lis
     if event.sequence <= book.progress:
         return
     for tick in _up_to(event, book, context):
-        prices = usable_prices(tick)
+        marks = tick.usable_marks()
         _, commits = book.evaluate(
-            prices,
+            marks,
             tick_sequence=tick.sequence,
             as_of=tick.as_of,
-            announce=_announcer(book, prices),
+            announce=_announcer(book, marks),
             traceparent=context.traceparent,
         )
         applied += commits
@@ -185,22 +186,22 @@ def _up_to(event: PriceTick, book: WarmBook, context: Context) -> Iterator[Price
     yield event
 
 
-def _announcer(book: WarmBook, prices: MarkPrices) -> Announce:
+def _announcer(book: WarmBook, marks: UsableMarks) -> Announce:
     def announce(commit: database.Commit, decision: Decision) -> None:
         if not decision.is_transition:
             return
-        transition = _transition(book, prices, decision)
+        transition = _transition(book, marks, decision)
         alerts.add(commit, transition)
         commit.announce(topics.MARGIN_ALERTS, transition)
 
     return announce
 
 
-def _transition(book: WarmBook, prices: MarkPrices, decision: Decision) -> MarginTransition:
+def _transition(book: WarmBook, marks: UsableMarks, decision: Decision) -> MarginTransition:
     record = decision.record
     if record.valuation is None:
         raise AssertionError(f"{record.account_id}: a transition without a valuation")
-    held = {asset: prices.get(asset) for asset in book.book.held_assets(record.account_id)}
+    held = {asset: marks.get(asset) for asset in book.book.held_assets(record.account_id)}
     return MarginTransition(
         event_id=transition_id(record.account_id, record.transitions),
         account_id=record.account_id,
@@ -210,7 +211,7 @@ def _transition(book: WarmBook, prices: MarkPrices, decision: Decision) -> Margi
         severity=severity(decision.previous_state, record.state),
         notify=concerns_client(decision.previous_state, record.state),
         valuation=_valuation(record.valuation),
-        marks={asset: price for asset, price in held.items() if price is not None},
+        marks={asset: mark.price for asset, mark in held.items() if mark is not None},
         tick_sequence=record.tick_sequence,
         position_version=record.position_version,
         as_of=record.as_of,
@@ -245,20 +246,20 @@ def _evaluate_positions(
     book.take(_account(event) for event in events)
     tick_sequence = book.progress
     as_of = max(event.as_of for event in events)
-    prices: MarkPrices = {}
+    marks: UsableMarks = {}
     if book.tick is not None:
         as_of = max(as_of, book.tick.as_of)
-        prices = book.tick.prices_at(book.latest(context.as_of), context.network.tick_max_age_s)
+        marks = book.tick.usable_marks_at(book.latest(context.as_of), context.network.tick_max_age_s)
     changed, commits = book.evaluate(
-        prices,
+        marks,
         tick_sequence=tick_sequence,
         as_of=as_of,
-        announce=_announcer(book, prices),
+        announce=_announcer(book, marks),
         traceparent=context.traceparent,
     )
     unchanged = dict.fromkeys(event.account_id for event in events if event.account_id not in changed)
     acknowledged = [
-        book.book.acknowledge(account_id, prices, tick_sequence=tick_sequence, as_of=as_of)
+        book.book.acknowledge(account_id, marks, tick_sequence=tick_sequence, as_of=as_of)
         for account_id in unchanged
     ]
     book.record([decision for decision in acknowledged if decision is not None], context.traceparent)
@@ -293,13 +294,13 @@ def _sweep(book: WarmBook, context: Context) -> None:
         if tick is None or context.as_of < book.latest(context.as_of):
             # Nothing to value yet, or a sweep that a later one overtook.
             return
-        prices = tick.prices_at(context.as_of, context.network.tick_max_age_s)
-        if prices != book.prices:
+        marks = tick.usable_marks_at(context.as_of, context.network.tick_max_age_s)
+        if marks != book.marks:
             changed, commits = book.evaluate(
-                prices,
+                marks,
                 tick_sequence=tick.sequence,
                 as_of=context.as_of,
-                announce=_announcer(book, prices),
+                announce=_announcer(book, marks),
                 traceparent=context.traceparent,
             )
             applied += commits
@@ -317,7 +318,7 @@ def _sweep(book: WarmBook, context: Context) -> None:
             _announce_prices(commit, book, tick, stopped=True, context=context)
             book.stop_prices(commit)
             applied.append(commit)
-        readings = list(book.book.read_all(prices))
+        readings = list(book.book.read_all(marks))
     _publish(applied, context)
     _publish_samples(readings, tick, book.shard, context)
 

@@ -175,7 +175,7 @@ def _inputs(client: database.Client, context: Context, run: RiskRun) -> Inputs:
     network, tick = context.network, pinned.tick
     market = Market.at(
         network,
-        {} if tick is None else tick.prices_at(run.as_of, network.tick_max_age_s),
+        {} if tick is None else tick.usable_marks_at(run.as_of, network.tick_max_age_s),
         tick_sequence=None if tick is None else tick.sequence,
         as_of=run.as_of if tick is None else tick.as_of,
     )

@@ -11,6 +11,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from local.price_data import single_feed_prices
 from pipelines.measure_risk import TABLES, HousePart, Task, account_of, build, house_lines
 from shared.domain.risk_block import measure_block
 from shared.events.positions import Position, PositionsChanged, positions_id
@@ -21,7 +22,7 @@ from tests.walks import made_up_closes
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CLOSES = measurement_policy().n_returns + 1
-_FEED = {"chain_id": 31337, "address": "0x" + "e1" * 20, "heartbeat_s": 3600, "slack_s": 300}
+_SOURCES, _PRICES = single_feed_prices(31337, dict.fromkeys(("ETH", "USDC"), "0x" + "e1" * 20))
 NETWORK = json.dumps(
     {
         "margin_policy": {
@@ -31,9 +32,10 @@ NETWORK = json.dumps(
             "hysteresis_pct": "2",
         },
         "tick_max_age_s": 120,
+        "price_sources": _SOURCES,
         "assets": {
-            asset: {"collateral_factor": "1", "borrow_factor": "1", "feed": _FEED}
-            for asset in ("ETH", "USDC")
+            asset: {"collateral_factor": "1", "borrow_factor": "1", "prices": policy}
+            for asset, policy in _PRICES.items()
         },
         "chains": [
             {

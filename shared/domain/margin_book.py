@@ -6,15 +6,15 @@ be recorded. It is ``evaluate_margin``'s; the gateway values what its subscriber
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 
 import numpy as np
 
 from shared.domain.margin import MarginRecord, RecordedValuation, Standing, State, state_of
 from shared.domain.margin_pack import EMPTY, PackedAccounts
+from shared.domain.market import UsableMarks, core_marks
 from shared.domain.money import usd
 from shared.domain.network import Network
 from shared.domain.packed_book import packed_book
@@ -23,9 +23,6 @@ from shared.risk.evaluator import BookEvaluator, Marks
 from shared.risk.margin import health_pct
 from shared.risk.positions import AssetFactors, FactorTable, Position
 from shared.risk.states import NEVER_EVALUATED, MarginState
-
-MarkPrices = Mapping[str, Decimal | None]
-"""USD per whole token by asset; None, or no entry, where there is no usable mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +190,8 @@ class MarginBook:
         is_valued = known is None or known.state is not State.UNVALUED
         self._evaluator.set_state(self._numbers[account_id], state, is_valued=is_valued)
 
-    def marks(self, prices: MarkPrices) -> Marks:
-        """Prices in the order of :attr:`assets`, and none for what is not listed."""
-        return Marks.from_decimals([*(prices.get(asset) for asset in self.assets), None])
+    def _core_marks(self, marks: UsableMarks) -> Marks:
+        return core_marks(self.assets, marks)
 
     def _asset_names(self, account_id: str, indexes: Iterable[int]) -> tuple[str, ...]:
         unmarked = set(indexes)
@@ -205,15 +201,15 @@ class MarginBook:
             if self._index.get(asset, self._unlisted) in unmarked
         )
 
-    def decide(self, prices: MarkPrices, *, tick_sequence: int, as_of: datetime) -> list[Decision]:
-        """Evaluate the book at a tick's prices: what changed, in order of account.
+    def decide(self, marks: UsableMarks, *, tick_sequence: int, as_of: datetime) -> list[Decision]:
+        """Evaluate the book at a tick's marks: what changed, in order of account.
 
         The book takes the decisions as recorded; a caller that fails to record one must give the book
         what is recorded instead (:meth:`set_record`). An account whose record is of this tick or a later
         one with the same positions is left as recorded.
         """
-        marks = self.marks(prices)
-        changes = self._evaluator.tick(marks)
+        valued_at = self._core_marks(marks)
+        changes = self._evaluator.tick(valued_at)
         decisions: list[Decision] = []
         changed = {int(number) for number in changes.accounts}
         for position, number in enumerate(changes.accounts):
@@ -249,7 +245,7 @@ class MarginBook:
             if known is None or known.valued_state is None:
                 self._restore(account_id)
                 continue
-            margin = self._evaluator.evaluate(number, marks)
+            margin = self._evaluator.evaluate(number, valued_at)
             standing = replace(known, state=known.valued_state)
             valuation = _valuation(margin.collateral_usd, margin.debt_usd)
             decisions.append(
@@ -274,13 +270,13 @@ class MarginBook:
         )
 
     def acknowledge(
-        self, account_id: str, prices: MarkPrices, *, tick_sequence: int, as_of: datetime
+        self, account_id: str, marks: UsableMarks, *, tick_sequence: int, as_of: datetime
     ) -> Decision | None:
         """What to record of an account whose new positions changed no state; None if nothing."""
         known = self.standing(account_id)
         if known is None or known.position_version >= self._versions[account_id]:
             return None
-        reading = self.read(account_id, prices)
+        reading = self.read(account_id, marks)
         standing = replace(
             known,
             tick_sequence=max(tick_sequence, known.tick_sequence),
@@ -291,15 +287,15 @@ class MarginBook:
         record = _record(account_id, standing, reading.valuation, reading.unvalued_assets)
         return Decision(record, known.valued_state, is_transition=False)
 
-    def read(self, account_id: str, prices: MarkPrices) -> Reading:
-        """One account's margin at some prices, against its recorded state.
+    def read(self, account_id: str, marks: UsableMarks) -> Reading:
+        """One account's margin at some marks, against its recorded state.
 
         Raises:
             KeyError: the account is not in the book.
         """
         if account_id not in self._versions:
             raise KeyError(account_id)
-        margin = self._evaluator.evaluate(self._numbers[account_id], self.marks(prices))
+        margin = self._evaluator.evaluate(self._numbers[account_id], self._core_marks(marks))
         if margin.unvalued_assets:
             names = self._asset_names(account_id, margin.unvalued_assets)
             return Reading(account_id, State.UNVALUED, names, None)
@@ -310,17 +306,17 @@ class MarginBook:
             _valuation(margin.collateral_usd, margin.debt_usd),
         )
 
-    def read_all(self, prices: MarkPrices) -> Iterator[Reading]:
-        """Every account at some prices, with its recorded state, valued in one pass."""
-        marks = self.marks(prices)
+    def read_all(self, marks: UsableMarks) -> Iterator[Reading]:
+        """Every account at some marks, with its recorded state, valued in one pass."""
+        valued_at = self._core_marks(marks).values
         book = self._evaluator.book
-        valuation = book.revalue(marks.values)
+        valuation = book.revalue(valued_at)
         for row, number in enumerate(book.accounts):
             if number < 0:
                 continue
             account_id = self._names[int(number)]
             if valuation.unvalued[row]:
-                missing = self._asset_names(account_id, book.unvalued_assets(row, marks.values))
+                missing = self._asset_names(account_id, book.unvalued_assets(row, valued_at))
                 yield Reading(account_id, State.UNVALUED, missing, None)
                 continue
             code = self._evaluator.state(int(number))

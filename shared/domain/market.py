@@ -10,6 +10,7 @@ from decimal import Context, Decimal
 import numpy as np
 
 from shared.domain.margin import MarginRecord, State, state_of
+from shared.domain.marks import UsableMark
 from shared.domain.network import Network
 from shared.domain.positions import Account, Position
 from shared.risk import positions as core
@@ -17,7 +18,7 @@ from shared.risk.book import Book
 from shared.risk.evaluator import Marks
 from shared.risk.margin import classify_states, decide_state_exact, health_pct
 from shared.risk.policy import MarginPolicy
-from shared.risk.positions import AssetFactors, BookRow, FactorTable
+from shared.risk.positions import AssetFactors, BookRow, FactorTable, Float64Array
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
 _TWELVE_DIGITS = Context(prec=12)
@@ -37,6 +38,23 @@ def factor_table(network: Network) -> tuple[dict[str, int], FactorTable]:
     return index, FactorTable([*factors, AssetFactors()])
 
 
+UsableMarks = Mapping[str, UsableMark]
+"""What assets are valued at; no entry where there is no usable mark."""
+
+
+def core_marks(assets: Sequence[str], usable: UsableMarks) -> Marks:
+    """Usable marks in the order of ``assets``, as the risk core takes them, and none for the asset behind
+    them, which stands for whatever is not listed.
+
+    The one place where an asset's policy for valuing collateral and debt enters the risk core.
+    """
+    marks = [*(usable.get(asset) for asset in assets), None]
+    return Marks.from_decimals(
+        [None if mark is None else mark.collateral_price for mark in marks],
+        [None if mark is None else mark.debt_price for mark in marks],
+    )
+
+
 @dataclass(frozen=True)
 class Market:
     """The listed assets in the order of the risk core's arrays, their factors, and one tick's usable marks.
@@ -48,7 +66,7 @@ class Market:
     assets: tuple[str, ...]
     factors: FactorTable
     policy: MarginPolicy
-    marks: Marks
+    valued_at: Marks
     prices: dict[str, Decimal]
     tick_sequence: int | None
     as_of: datetime
@@ -57,23 +75,29 @@ class Market:
     def at(
         cls,
         network: Network,
-        usable: Mapping[str, Decimal | None],
+        usable: UsableMarks,
         *,
         tick_sequence: int | None,
         as_of: datetime,
     ) -> Market:
-        """The listed assets at the usable prices of a tick."""
+        """The listed assets at the usable marks of a tick."""
         index, factors = factor_table(network)
-        prices = {asset: price for asset in index if (price := usable.get(asset)) is not None}
+        prices = {asset: usable[asset].price for asset in index if asset in usable}
         return cls(
             tuple(index),
             factors,
             network.margin_policy,
-            Marks.from_decimals([*(prices.get(asset) for asset in index), None]),
+            core_marks(tuple(index), usable),
             prices,
             tick_sequence,
             as_of,
         )
+
+    @property
+    def marks(self) -> Float64Array:
+        """The marks themselves, NaN where there is none: float64[n_assets + 1]. What collateral and debt is
+        valued at, ``valued_at``, may lie on either side of them."""
+        return Marks.from_decimals([*(self.prices.get(asset) for asset in self.assets), None]).values
 
     def index(self, asset: str) -> int:
         """Where an asset stands in the core's arrays."""
@@ -132,7 +156,7 @@ def value_accounts(market: Market, holders: Sequence[Holder]) -> list[Valuation]
     positions = [market.core_positions(holder.account.positions.values()) for holder in holders]
     rows = [market.factors.row(held) for held in positions]
     book = Book.from_rows(rows, len(market.factors))
-    in_rows = book.revalue(market.marks.values)
+    in_rows = book.revalue(market.valued_at.values)
     order = book.rows_of(range(len(holders)))
     collateral, debt = in_rows.collateral_usd[order], in_rows.debt_usd[order]
     health = health_pct(collateral, debt)
@@ -140,9 +164,14 @@ def value_accounts(market: Market, holders: Sequence[Holder]) -> list[Valuation]
     states, uncertain = classify_states(collateral, debt, market.policy, previous, terms=book.max_terms)
     for kind, number in zip(*np.nonzero(uncertain), strict=True):
         held = positions[number]
-        exact = market.marks.exact_for({position.asset for position in held})
+        held_at, owed_at = market.valued_at.exact_for({position.asset for position in held})
         states[kind, number] = decide_state_exact(
-            held, exact, market.factors, market.policy, int(previous[kind, number])
+            held,
+            held_at,
+            market.factors,
+            market.policy,
+            int(previous[kind, number]),
+            debt_marks=owed_at,
         )
     return [
         Valuation(

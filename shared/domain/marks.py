@@ -64,6 +64,21 @@ class GoodMark:
 
 
 @dataclass(frozen=True, slots=True)
+class UsableMark:
+    """What an asset is valued at, USD per whole token: collateral and debt as its policy says (see
+    :class:`Valuation`), ``price`` is the mark itself."""
+
+    price: Decimal
+    collateral_price: Decimal
+    debt_price: Decimal
+
+    @classmethod
+    def plain(cls, price: Decimal) -> UsableMark:
+        """Both sides at the mark."""
+        return cls(price, price, price)
+
+
+@dataclass(frozen=True, slots=True)
 class MarkDecision:
     """An asset's mark at a tick.
 

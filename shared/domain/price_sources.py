@@ -57,6 +57,8 @@ class PriceSource:
     over two chains is one provider. ``timeout_s`` is the most that one tick waits for it. A tie breaker
     counts only where the others contradict each other or are too few.
 
+    ``registry`` is where its publisher lists its feeds (see :mod:`shared.domain.feed_registry`).
+
     On chain, everything is read through ``multicall`` (Multicall3, https://www.multicall3.com) in one call,
     from as many nodes as it takes until ``agreeing_nodes`` say the same; ``contract`` is Pyth's.
     """
@@ -67,6 +69,7 @@ class PriceSource:
     is_enabled: bool
     is_tie_breaker: bool
     timeout_s: float
+    registry: str | None = None
     chain_id: int | None = None
     multicall: str | None = None
     agreeing_nodes: int = 1
@@ -79,7 +82,8 @@ class PriceSource:
 
 @dataclass(frozen=True, slots=True)
 class Quotation:
-    """An asset at a source: the feed's address, Pyth's price id or the exchange's product.
+    """An asset at a source: the feed's address, Pyth's price id or the exchange's product. ``symbol`` is what
+    the source's registry calls it (``ETH / USD``, ``Crypto.ETH/USD``).
 
     An observation older than ``heartbeat_s + slack_s`` is stale: the feed's own rhythm decides, for
     USDC's is a day where ETH's is an hour.
@@ -89,6 +93,7 @@ class Quotation:
     heartbeat_s: int
     slack_s: int
     weight: int
+    symbol: str
 
     @property
     def max_age_s(self) -> int:
@@ -157,7 +162,8 @@ def _source(source_id: str, entry: FieldReader) -> PriceSource:
     provider = entry.text("provider")
     is_enabled, is_tie_breaker = entry.flag("enabled"), entry.flag("tie_breaker")
     timeout_s = float(entry.positive("timeout_s"))
-    common = (source_id, kind, provider, is_enabled, is_tie_breaker, timeout_s)
+    registry = None if entry.is_null("registry") else entry.text("registry")
+    common = (source_id, kind, provider, is_enabled, is_tie_breaker, timeout_s, registry)
     if kind is SourceKind.HERMES:
         transport = HermesTransport(entry.choice("transport", [each.value for each in HermesTransport]))
         return PriceSource(*common, transport=transport, silence_s=float(entry.positive("silence_s")))
@@ -238,6 +244,7 @@ def _quotations(listed: FieldReader, sources: Mapping[str, PriceSource]) -> dict
             heartbeat_s=entry.integer("heartbeat_s", least=1),
             slack_s=entry.integer("slack_s"),
             weight=entry.integer("weight", least=1),
+            symbol=entry.text("symbol"),
         )
         entry.finish()
     return quotations

@@ -84,7 +84,7 @@ def exposures_of(market: Market, holders: Sequence[Holder]) -> Float64Array:
     """USD value of each account's net position per asset, debts negative, without haircuts: float64[n,
     n_assets + 1]. Zero where an asset has no mark; such an account is unvalued."""
     plain = FactorTable.without_haircuts(len(market.factors))
-    marks = np.nan_to_num(market.marks.values)
+    marks = np.nan_to_num(market.marks)
     exposures = np.zeros((len(holders), len(market.factors)))
     for number, holder in enumerate(holders):
         row = plain.row(market.core_positions(holder.account.positions.values()))
@@ -183,7 +183,7 @@ def _stress(
     found = []
     for scenario in inputs.scenarios:
         returns: ScenarioSet = scenario.scenario_set(listed, inputs.policy.stress_declared(scenario.shocks))
-        result = stress_book(book, market.marks.values, returns, market.policy, as_of=as_of)
+        result = stress_book(book, market.valued_at.values, returns, market.policy, as_of=as_of)
         in_order = StressResult(
             result.collateral_usd[:, order],
             result.debt_usd[:, order],

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Self
 
 from pydantic import model_validator
 
-from shared.domain.marks import MarkStatus, Method
+from shared.domain.marks import MarkStatus, Method, UsableMark
 from shared.domain.quotes import Refusal
 from shared.events.base import (
     AssetId,
@@ -54,7 +53,8 @@ class Mark(Record):
     """The price used for one asset, in USD per whole token, and where it came from.
 
     ``price`` is present exactly when ``status`` is ``ok`` or ``degraded``; otherwise ``reason`` says what was
-    seen. ``collateral_price`` and ``debt_price`` are what the asset's policy values either side at.
+    seen. ``collateral_price`` and ``debt_price`` are what the asset's policy values either side at; absent,
+    it is the price.
     ``max_age_s`` is the age of ``observed_at`` from which the mark may no longer be used. ``source`` names
     those whose quotes count, joined by ``+``.
     """
@@ -83,6 +83,10 @@ class Mark(Record):
                 raise ValueError("price must be greater than zero where status is ok or degraded")
             if self.observed_at is None:
                 raise ValueError("observed_at must be given where status is ok or degraded")
+            if self.collateral_price is not None and not 0 < self.collateral_price <= self.price:
+                raise ValueError("collateral_price must be above zero and not above price")
+            if self.debt_price is not None and self.debt_price < self.price:
+                raise ValueError("debt_price must not be below price")
         elif self.price is not None:
             raise ValueError("price must be absent where status is stale or halted")
         elif not self.reason:
@@ -93,6 +97,14 @@ class Mark(Record):
     def is_usable(self) -> bool:
         """Whether there is a price."""
         return self.status.is_usable
+
+    @property
+    def usable(self) -> UsableMark | None:
+        """What the asset is valued at; None where there is no price."""
+        if self.price is None:
+            return None
+        collateral = self.price if self.collateral_price is None else self.collateral_price
+        return UsableMark(self.price, collateral, self.price if self.debt_price is None else self.debt_price)
 
     def is_fresh(self, moment: datetime) -> bool:
         """Whether the observation is young enough at a moment."""
@@ -118,11 +130,16 @@ class PriceTick(Event):
         """Whether the tick as a whole is young enough at a moment."""
         return moment - self.as_of <= timedelta(seconds=max_age_s)
 
-    def prices_at(self, moment: datetime, max_age_s: float) -> dict[str, Decimal | None]:
-        """The prices that may be used at a moment: of marks that are usable and fresh, in a current tick."""
+    def usable_marks(self) -> dict[str, UsableMark]:
+        """What every asset that has a usable mark is valued at."""
+        return {mark.asset: usable for mark in self.marks if (usable := mark.usable) is not None}
+
+    def usable_marks_at(self, moment: datetime, max_age_s: float) -> dict[str, UsableMark]:
+        """Those that may be used at a moment: of marks that are usable and fresh, in a current tick."""
         if not self.is_current(moment, max_age_s):
             return {}
-        return {mark.asset: mark.price for mark in self.marks if mark.is_usable and mark.is_fresh(moment)}
+        fresh = {mark.asset for mark in self.marks if mark.is_fresh(moment)}
+        return {asset: usable for asset, usable in self.usable_marks().items() if asset in fresh}
 
 
 def tick_id(sequence: int) -> str:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from shared.risk.positions import BookRow, BoolArray, Float64Array, Int32Array, Int64Array, valid_marks
+from shared.risk.positions import BookRow, BoolArray, Float64Array, Int32Array, Int64Array, two_sided
 from shared.risk.ragged import RaggedMatrix, grown
 
 ABSENT: Final = -1
@@ -206,7 +206,8 @@ class Book:
         return former_rows
 
     def revalue(self, marks: Float64Array) -> Valuation:
-        """Value every row at `marks` (float64[n_assets], USD per whole token).
+        """Value every row at `marks` (float64[n_assets], USD per whole token; or float64[2, n_assets], where
+        collateral and debt are valued apart).
 
         A mark that is NaN, not positive or out of range makes exactly the rows with a position in the
         asset unvalued.
@@ -221,28 +222,29 @@ class Book:
 
     def revalue_rows(self, rows: Int64Array, marks: Float64Array) -> Valuation:
         """Value some rows, in the given order, in time proportional to their entries."""
-        prices = self._checked(marks)
+        held_at, owed_at = self._checked(marks)
         base_rows = self._collateral.n_rows
         is_new = rows >= base_rows
         if not is_new.any():
-            collateral = self._collateral.dot_rows(prices, rows)
-            debt = self._debt.dot_rows(prices, rows)
+            collateral = self._collateral.dot_rows(held_at, rows)
+            debt = self._debt.dot_rows(owed_at, rows)
         else:
             collateral, debt = np.empty(rows.size), np.empty(rows.size)
             old, new = rows[~is_new], rows[is_new] - base_rows
-            collateral[~is_new] = self._collateral.dot_rows(prices, old)
-            collateral[is_new] = self._new_collateral.dot_rows(prices, new)
-            debt[~is_new] = self._debt.dot_rows(prices, old)
-            debt[is_new] = self._new_debt.dot_rows(prices, new)
+            collateral[~is_new] = self._collateral.dot_rows(held_at, old)
+            collateral[is_new] = self._new_collateral.dot_rows(held_at, new)
+            debt[~is_new] = self._debt.dot_rows(owed_at, old)
+            debt[is_new] = self._new_debt.dot_rows(owed_at, new)
         return Valuation(collateral, debt, np.isnan(collateral) | np.isnan(debt))
 
     def dot(self, prices: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """(Σ collateral weight · price, Σ debt weight · price) of every row for any per-asset vector:
-        float64[n_rows]."""
-        collateral, debt = self._collateral.dot(prices), self._debt.dot(prices)
+        """(Σ collateral weight · price, Σ debt weight · price) of every row for any per-asset vector, or for
+        one a side (float64[2, n_assets]): float64[n_rows]."""
+        of_collateral, of_debt = prices if prices.ndim == 2 else (prices, prices)
+        collateral, debt = self._collateral.dot(of_collateral), self._debt.dot(of_debt)
         if self._new_collateral.n_rows:
-            collateral = np.concatenate([collateral, self._new_collateral.dot(prices)])
-            debt = np.concatenate([debt, self._new_debt.dot(prices)])
+            collateral = np.concatenate([collateral, self._new_collateral.dot(of_collateral)])
+            debt = np.concatenate([debt, self._new_debt.dot(of_debt)])
         return collateral, debt
 
     def take(self, rows: Int64Array) -> tuple[RaggedMatrix, RaggedMatrix]:
@@ -286,12 +288,12 @@ class Book:
         """The assets of a row whose mark cannot be used, ascending."""
         entry = self.entry(row)
         held = np.union1d(entry.collateral_assets, entry.debt_assets)
-        return tuple(held[np.isnan(valid_marks(marks)[held])].tolist())
+        return tuple(held[np.isnan(two_sided(marks)[0, held])].tolist())
 
     def _checked(self, marks: Float64Array) -> Float64Array:
-        if marks.shape != (self.n_assets,):
+        if marks.shape not in ((self.n_assets,), (2, self.n_assets)):
             raise ValueError(f"marks: shape {marks.shape}, the book has {self.n_assets} assets")
-        return valid_marks(marks)
+        return two_sided(marks)
 
     def _set_base(self, collateral: RaggedMatrix, debt: RaggedMatrix, accounts: Int64Array) -> None:
         self._collateral, self._debt = collateral, debt

@@ -35,7 +35,7 @@ from shared.risk.positions import (
     Int8Array,
     Int64Array,
     Position,
-    valid_marks,
+    two_sided,
 )
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
@@ -47,26 +47,45 @@ on."""
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """One tick's marks, USD per whole token: `values` float64[n_assets], NaN (or not positive) for a
-    missing one, and the `exact` decimals they were rounded from. Without `exact` the float64 values are
-    themselves taken as exact."""
+    """One tick's marks, USD per whole token: `values` float64[n_assets], or float64[2, n_assets] where
+    collateral (row 0) and debt (row 1) are valued apart; NaN (or not positive) for a missing one. `exact`
+    and `exact_debt` are the decimals they were rounded from. Without them the float64 values are themselves
+    taken as exact."""
 
     values: Float64Array
     exact: Sequence[Decimal | None] | None = None
+    exact_debt: Sequence[Decimal | None] | None = None
 
     @classmethod
-    def from_decimals(cls, exact: Sequence[Decimal | None]) -> "Marks":
-        """Each mark rounded to float64 once; None is a missing mark."""
-        return cls(
-            np.array([np.nan if mark is None else float(mark) for mark in exact], dtype=np.float64), exact
-        )
+    def from_decimals(
+        cls, exact: Sequence[Decimal | None], exact_debt: Sequence[Decimal | None] | None = None
+    ) -> "Marks":
+        """Each mark rounded to float64 once; None is a missing mark. `exact_debt`: what debt is valued at,
+        where that is not what collateral is."""
+        if exact_debt is None or list(exact_debt) == list(exact):
+            return cls(_rounded(exact), exact)
+        return cls(np.array([_rounded(exact), _rounded(exact_debt)]), exact, exact_debt)
 
-    def exact_for(self, assets: Iterable[int]) -> dict[int, Fraction]:
-        """The exact marks of some assets, by asset."""
+    def exact_for(self, assets: Iterable[int]) -> tuple[dict[int, Fraction], dict[int, Fraction]]:
+        """What collateral and what debt in some assets is valued at exactly, by asset."""
+        wanted = tuple(assets)
         if self.exact is None:
-            return {asset: Fraction(float(self.values[asset])) for asset in assets}
-        known = {asset: self.exact[asset] for asset in assets}
-        return {asset: Fraction(mark) for asset, mark in known.items() if mark is not None}
+            held_at, owed_at = two_sided(self.values)
+            return (
+                {asset: Fraction(float(held_at[asset])) for asset in wanted},
+                {asset: Fraction(float(owed_at[asset])) for asset in wanted},
+            )
+        collateral = _exact_of(self.exact, wanted)
+        return collateral, collateral if self.exact_debt is None else _exact_of(self.exact_debt, wanted)
+
+
+def _rounded(exact: Sequence[Decimal | None]) -> Float64Array:
+    return np.array([np.nan if mark is None else float(mark) for mark in exact], dtype=np.float64)
+
+
+def _exact_of(exact: Sequence[Decimal | None], assets: Iterable[int]) -> dict[int, Fraction]:
+    known = {asset: exact[asset] for asset in assets}
+    return {asset: Fraction(mark) for asset, mark in known.items() if mark is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +256,13 @@ class BookEvaluator:
     def tick(self, marks: Marks | Float64Array) -> Transitions:
         """Evaluate the book at `marks`, record the new states and return what changed."""
         tick_marks = marks if isinstance(marks, Marks) else Marks(marks)
-        if tick_marks.values.shape != (self.book.n_assets,):
+        if tick_marks.values.shape[-1:] != (self.book.n_assets,):
             raise ValueError(
                 f"marks: shape {tick_marks.values.shape}, the book has {self.book.n_assets} assets"
             )
         if self.book.is_compaction_due:
             self._compact()
-        prices = valid_marks(tick_marks.values)
+        prices = two_sided(tick_marks.values)
         became_unvalued, became_valued = self._update_unvalued(prices)
         is_due = self._needs_full_pass or self._looked_at > _REBASE_AFTER_SHARE * self.book.n_rows
         move = None if is_due else self._index.move(prices)
@@ -326,15 +345,17 @@ class BookEvaluator:
         )
         for entry in np.flatnonzero(uncertain):
             positions = self._exact_positions(int(self.book.accounts[rows[entry]]))
-            exact_marks = marks.exact_for({position.asset for position in positions})
+            held_at, owed_at = marks.exact_for({position.asset for position in positions})
             previous = int(self._states[rows[entry]])
-            states[entry] = decide_state_exact(positions, exact_marks, self.factors, self.policy, previous)
+            states[entry] = decide_state_exact(
+                positions, held_at, self.factors, self.policy, previous, debt_marks=owed_at
+            )
         return states, int(np.count_nonzero(uncertain))
 
     def _update_unvalued(self, prices: Float64Array) -> tuple[dict[int, tuple[int, ...]], tuple[int, ...]]:
         """Bring the counts of missing marks up to date; (accounts newly unvalued and their assets, newly
         valued)."""
-        bad = np.isnan(prices)
+        bad = np.isnan(prices[0])
         touched = self._touched
         for asset in np.flatnonzero(bad != self._bad).tolist():
             holders = self.book.rows_holding(asset)

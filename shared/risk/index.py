@@ -1,10 +1,13 @@
 """The safe-radius index: which accounts a tick may have moved to another state, exactly.
 
-f = C − a·B is linear in the marks. Let p₀ be the base marks, σ a positive scale per asset and m = maxⱼ
-|pⱼ/p₀ⱼ − 1| / σⱼ the size of a move in units of σ. Then |f(p) − f(p₀)| ≤ m · Σⱼ |wⱼ| p₀ⱼ σⱼ, so an account
-that keeps its state for f_worsen ≥ 0 > f_improve cannot leave it while m is below
+f = C − a·B is linear in the marks: pⱼ of collateral and qⱼ of debt, which are the same unless the policy
+values the two sides apart. Let p₀, q₀ be the base marks, σ a positive scale per asset and m = maxⱼ
+max(|pⱼ/p₀ⱼ − 1|, |qⱼ/q₀ⱼ − 1|) / σⱼ the size of a move in units of σ. Then |f(p, q) − f(p₀, q₀)| ≤ m · S, so
+an account that keeps its state for f_worsen ≥ 0 > f_improve cannot leave it while m is below
 
-    radius = min( f_worsen(p₀) / S_worsen , −f_improve(p₀) / S_improve ),   S = Σⱼ (cⱼ + a·bⱼ) p₀ⱼ σⱼ.
+    radius = min( f_worsen / S_worsen , −f_improve / S_improve ),   S = Σⱼ (cⱼ p₀ⱼ + a·bⱼ q₀ⱼ) σⱼ,
+
+both f at the base marks.
 
 Accounts below some radius are kept in a watch list ordered by it; a tick looks only at the prefix with radius
 ≤ m. With σ the assets' volatilities, one small coin that jumps does not drag in the whole list; a coin that
@@ -25,7 +28,7 @@ import numpy as np
 from shared.risk.book import ABSENT, Book
 from shared.risk.margin import error_bound, stay_bounds
 from shared.risk.policy import MarginPolicy
-from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, valid_marks
+from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, two_sided
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
 _CHUNK: Final = 16_384
@@ -80,7 +83,7 @@ class SafeRadiusIndex:
         self._tuning = tuning
         self._scale = scale
         self._worsen_below, self._improve_from = stay_bounds(policy)
-        self._base = np.ones(book.n_assets)
+        self._base = np.ones((2, book.n_assets))
         self._watch_radius = np.inf
         self._watched_until = -np.inf
         self._hot: set[int] = set()
@@ -89,13 +92,12 @@ class SafeRadiusIndex:
         self._rows = np.empty(0, np.int64)
 
     def rebase(self, prices: Float64Array, states: Int8Array) -> None:
-        """Make `prices` (see `valid_marks`) the base. `states` (int8[n_rows]): the last state each row was
+        """Make `prices` (see `two_sided`) the base. `states` (int8[n_rows]): the last state each row was
         valued at, NEVER_EVALUATED if none.
 
         Missing ones keep their former base value.
         """
-        usable = ~np.isnan(prices)
-        self._base[usable] = prices[usable]
+        self._base = np.where(np.isnan(prices), self._base, prices)
         collateral, debt = self.book.dot(self._base)
         collateral_move, debt_move = self.book.dot(self._base * self._scale)
         contradicts = (states == MarginState.NO_DEBT) != (debt == 0.0)
@@ -129,13 +131,13 @@ class SafeRadiusIndex:
             self._hot_rows = np.fromiter(self._hot, dtype=np.int64, count=len(self._hot))
 
     def move(self, prices: Float64Array) -> Move | None:
-        """How far `prices` (see `valid_marks`) are from the base; None if that is beyond the watch list,
+        """How far `prices` (see `two_sided`) are from the base; None if that is beyond the watch list,
         so that only a full pass is exact."""
         if self._watched_until < 0.0:
             return None
         # The quotient's rounding is absolute once 1 is subtracted, so it is added before dividing by σ.
         moves = np.abs(prices / self._base - 1.0) + _QUOTIENT_ROUNDING
-        sizes = moves * (1.0 + _ROUNDING) / self._scale
+        sizes = moves.max(axis=0) * (1.0 + _ROUNDING) / self._scale
         sizes[np.isnan(sizes)] = 0.0
         largest = float(sizes.max(initial=0.0))
         rows = self._prefix(largest)
@@ -145,7 +147,7 @@ class SafeRadiusIndex:
 
     def candidates(self, marks: Float64Array) -> Int64Array | None:
         """Rows whose state may differ from the recorded one; None if every row may."""
-        move = self.move(valid_marks(marks))
+        move = self.move(two_sided(marks))
         if move is None:
             return None
         parts = [self._rows[: self._prefix(move.size)], self._hot_rows]
@@ -160,8 +162,8 @@ class SafeRadiusIndex:
         it lies.
         """
         n = self._prefix(move.size)
-        collateral = self._collateral.dot_of_first(prices, n)
-        debt = self._debt.dot_of_first(prices, n)
+        collateral = self._collateral.dot_of_first(prices[0], n)
+        debt = self._debt.dot_of_first(prices[1], n)
         leaves = leaves_interval(collateral, debt, self._low[:n], self._up[:n], self._slack)
         parts = [self._rows[:n][leaves], self._hot_rows]
         parts += [self.book.rows_holding(asset) for asset in move.outliers]

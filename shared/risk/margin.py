@@ -171,20 +171,32 @@ def decide_state_exact(
     factors: FactorTable,
     policy: MarginPolicy,
     previous: int,
+    *,
+    debt_marks: Mapping[int, Decimal | Fraction] | Sequence[Decimal | Fraction] | None = None,
 ) -> MarginState:
     """The state of one account from integer base units, exact marks and exact factors.
 
-    `marks` by asset index; every asset the account holds or owes must have a positive one (an account that
-    misses one is UNVALUED and has no state to decide: ValueError names the asset).
+    `marks` by asset index, `debt_marks` where debt is valued at others; every asset the account holds or
+    owes must have a positive one (an account that misses one is UNVALUED and has no state to decide:
+    ValueError names the asset).
     """
     rows = [position for position in positions if position.collateral_base or position.debt_base]
-    exact_marks: dict[int, Fraction] = {}
-    for position in rows:
+    held = {position.asset for position in rows}
+    held_at = _exact_marks(held, marks)
+    owed_at = held_at if debt_marks is None else _exact_marks(held, debt_marks)
+    return decide_state_from_values(*factors.exact_values(rows, held_at, owed_at), policy, previous)
+
+
+def _exact_marks(
+    assets: Iterable[int], marks: Mapping[int, Decimal | Fraction] | Sequence[Decimal | Fraction]
+) -> dict[int, Fraction]:
+    exact: dict[int, Fraction] = {}
+    for asset in assets:
         try:
-            mark = Fraction(marks[position.asset])
+            mark = Fraction(marks[asset])
         except LookupError:
-            raise ValueError(f"marks[{position.asset}]: missing; the account is UNVALUED") from None
+            raise ValueError(f"marks[{asset}]: missing; the account is UNVALUED") from None
         if mark <= 0:
-            raise ValueError(f"marks[{position.asset}]: {mark} is not positive; the account is UNVALUED")
-        exact_marks[position.asset] = mark
-    return decide_state_from_values(*factors.exact_values(rows, exact_marks), policy, previous)
+            raise ValueError(f"marks[{asset}]: {mark} is not positive; the account is UNVALUED")
+        exact[asset] = mark
+    return exact

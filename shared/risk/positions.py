@@ -128,16 +128,21 @@ class FactorTable:
         )
 
     def exact_values(
-        self, positions: Iterable[Position], marks: Mapping[int, Fraction] | Sequence[Fraction]
+        self,
+        positions: Iterable[Position],
+        marks: Mapping[int, Fraction] | Sequence[Fraction],
+        debt_marks: Mapping[int, Fraction] | Sequence[Fraction] | None = None,
     ) -> tuple[Fraction, Fraction]:
-        """(collateral_usd, debt_usd) as exact rationals; `marks` by asset index, each positive."""
+        """(collateral_usd, debt_usd) as exact rationals; `marks` by asset index, each positive; `debt_marks`
+        where debt is valued at others."""
+        owed_at = marks if debt_marks is None else debt_marks
         collateral = debt = Fraction(0)
         for asset, (decimals, collateral_base, debt_base) in self._sum_by_asset(positions).items():
-            mark = marks[asset] / 10**decimals
+            unit = Fraction(1, 10**decimals)
             if collateral_base:
-                collateral += collateral_base * Fraction(*self._collateral[asset]) * mark
+                collateral += collateral_base * Fraction(*self._collateral[asset]) * marks[asset] * unit
             if debt_base:
-                debt += debt_base * Fraction(*self._debt[asset]) * mark
+                debt += debt_base * Fraction(*self._debt[asset]) * owed_at[asset] * unit
         return collateral, debt
 
     def _sum_by_asset(self, positions: Iterable[Position]) -> dict[int, tuple[int, int, int]]:
@@ -160,6 +165,21 @@ class FactorTable:
                 debt * scale + position.debt_base * other_scale,
             )
         return sums
+
+
+def two_sided(marks: Float64Array) -> Float64Array:
+    """float64[2, n_assets], read-only: what collateral (row 0) and what debt (row 1) is valued at.
+
+    `marks`: float64[n_assets], the same for both sides, or float64[2, n_assets]. An asset of which either
+    cannot be used (see `valid_marks`) is NaN on both: its holders are unvalued, whichever side they are on.
+    Raises ValueError for another shape.
+    """
+    valid = valid_marks(marks)
+    if valid.ndim == 1:
+        return np.broadcast_to(valid, (2, valid.size))
+    if valid.ndim != 2 or valid.shape[0] != 2:
+        raise ValueError(f"marks: shape {valid.shape} is neither [n_assets] nor [2, n_assets]")
+    return np.where(np.isnan(valid).any(axis=0), np.nan, valid)
 
 
 def valid_marks(marks: Float64Array) -> Float64Array:

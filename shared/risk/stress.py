@@ -25,7 +25,7 @@ from shared.risk.basis import Basis, basis_of
 from shared.risk.book import Book
 from shared.risk.margin import decide_states
 from shared.risk.policy import MarginPolicy
-from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, valid_marks
+from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, two_sided, valid_marks
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
@@ -107,14 +107,14 @@ class StressResult:
 def stress_book(
     book: Book, marks: Float64Array, scenarios: ScenarioSet, policy: MarginPolicy, *, as_of: str
 ) -> StressResult:
-    """Revalue a book at marks · (1 + return) in each scenario.
+    """Revalue a book at marks · (1 + return) in each scenario; of marks with two sides, both alike.
 
     A return of −1 takes a mark to zero, which is a value here, not a missing mark. Holders of an asset
     whose mark or scenario is missing are unvalued.
     """
     if scenarios.returns.shape[1] != book.n_assets:
         raise ValueError(f"scenarios: {scenarios.returns.shape[1]} assets, the book has {book.n_assets}")
-    prices = np.where(scenarios.is_missing, np.nan, valid_marks(marks))
+    prices = np.where(scenarios.is_missing, np.nan, two_sided(marks))
     valued = [book.dot(prices * (1.0 + shock)) for shock in scenarios.returns]
     collateral = np.array([c for c, _ in valued])
     debt = np.array([d for _, d in valued])
@@ -139,7 +139,7 @@ def reverse_stress(
     """
     if direction.shape != (book.n_assets,) or not np.isfinite(direction).all():
         raise ValueError(f"direction: needs {book.n_assets} finite values")
-    prices = valid_marks(marks)
+    prices = two_sided(marks)
     collateral, debt = book.dot(prices)
     # A missing mark reaches its holders through the first product already.
     falling_collateral, falling_debt = book.dot(np.nan_to_num(prices) * direction)

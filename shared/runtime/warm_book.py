@@ -14,14 +14,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from shared.config import Settings
 from shared.domain.margin import MarginRecord
-from shared.domain.margin_book import Decision, MarginBook, MarkPrices
+from shared.domain.margin_book import Decision, MarginBook
 from shared.domain.margin_pack import PackedAccounts, PackError
+from shared.domain.market import UsableMarks
 from shared.domain.network import Network
 from shared.domain.positions import Account
 from shared.domain.sharding import SLOTS, Shard
@@ -41,7 +41,7 @@ Announce = Callable[[database.Commit, Decision], None]
 
 
 class WarmBook:
-    """One shard's book, the prices it was last evaluated at, and its place in Firestore.
+    """One shard's book, the marks it was last evaluated at, and its place in Firestore.
 
     Use it under :attr:`lock`.
     """
@@ -58,7 +58,7 @@ class WarmBook:
     def _reset(self) -> None:
         self.book = MarginBook(self.network)
         self.tick: PriceTick | None = None
-        self.prices: MarkPrices = {}
+        self.marks: UsableMarks = {}
         self._swept_at: datetime | None = None
         self._recorded_ns: dict[str, int] = {}
         """When the record that the book goes on from was written, by account (`database.nanoseconds`)."""
@@ -223,7 +223,7 @@ class WarmBook:
 
     def _take_tick(self) -> None:
         for tick in ticks.list_between(self._client, self._progress - 1, self._progress + 1):
-            self.tick, self.prices = tick, usable_prices(tick)
+            self.tick, self.marks = tick, tick.usable_marks()
 
     def take(self, changed: Iterable[Account]) -> None:
         """Give the book accounts' newer positions; older ones are ignored."""
@@ -231,9 +231,9 @@ class WarmBook:
             self.book.replace_positions(account)
 
     def evaluate(
-        self, prices: MarkPrices, *, tick_sequence: int, as_of: datetime, announce: Announce, traceparent: str
+        self, marks: UsableMarks, *, tick_sequence: int, as_of: datetime, announce: Announce, traceparent: str
     ) -> tuple[set[str], list[database.Commit]]:
-        """Decide at these prices and record every change with its announcement.
+        """Decide at these marks and record every change with its announcement.
 
         Returns:
             The accounts for which something was recorded, and the commits whose announcements to publish.
@@ -244,11 +244,11 @@ class WarmBook:
         applied: list[database.Commit] = []
         changed: set[str] = set()
         for _ in range(_ROUNDS):
-            decisions = self.book.decide(prices, tick_sequence=tick_sequence, as_of=as_of)
+            decisions = self.book.decide(marks, tick_sequence=tick_sequence, as_of=as_of)
             changed |= {decision.record.account_id for decision in decisions}
             conflict = self._record(decisions, announce, traceparent, applied)
             if not conflict:
-                self.prices = prices
+                self.marks = marks
                 return changed, applied
         raise ConflictError("other instances kept winning the race for the same accounts")
 
@@ -348,11 +348,6 @@ class WarmBook:
         commit.apply()
         self._progress_read_at = commit.update_time(index)
         self._progress, self._prices_stopped = sequence, prices_stopped
-
-
-def usable_prices(tick: PriceTick) -> dict[str, Decimal | None]:
-    """The prices of a tick's usable marks."""
-    return {mark.asset: mark.price for mark in tick.marks if mark.is_usable}
 
 
 @lru_cache(maxsize=2 * SLOTS)

@@ -17,7 +17,6 @@ from shared.domain.network import parse_network
 from shared.domain.positions import Account
 from shared.events import topics
 from shared.events.prices import PriceTick
-from shared.runtime.warm_book import usable_prices
 from tests.conftest import Project
 from tests.functions.book import account, announced_states, records, store_accounts, store_tick
 from tests.functions.conftest import Caller, Tap
@@ -141,7 +140,7 @@ def _clean_run(
         margin.replace_positions(each)
     found: dict[str, list[tuple[int, str]]] = {}
     for tick in ticks:
-        for decision in margin.decide(usable_prices(tick), tick_sequence=tick.sequence, as_of=tick.as_of):
+        for decision in margin.decide(tick.usable_marks(), tick_sequence=tick.sequence, as_of=tick.as_of):
             if decision.is_transition:
                 record = decision.record
                 found.setdefault(record.account_id, []).append((record.transitions, record.state.value))

@@ -11,11 +11,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from gateway.margin.types import Margin
 from shared.domain.margin import MarginRecord, State, state_of
-from shared.domain.market import factor_table
+from shared.domain.market import UsableMarks, core_marks, factor_table
 from shared.domain.money import usd
 from shared.domain.network import Network
 from shared.events.margin import MarginTransition
@@ -67,7 +66,7 @@ class LiveBook:
         self._free_numbers: list[int] = []
         self._dirty: set[str] = set()
         self._unlisted = len(self._index)
-        self._usable: tuple[Decimal | None, ...] = (None,) * (self._unlisted + 1)
+        self._usable: UsableMarks = {}
         self._revalue_all = False
         self._evaluation_due = False
         self.tick: PriceTick | None = None
@@ -180,7 +179,7 @@ class LiveBook:
         accounts = [self._accounts[account_id] for account_id in changed]
         book = self._evaluator.book
         rows = book.rows_of([account.number for account in accounts])
-        values = book.revalue_rows(rows, Marks.from_decimals(self._usable).values)
+        values = book.revalue_rows(rows, self._core_marks().values)
         health = health_pct(values.collateral_usd, values.debt_usd).tolist()
         columns = zip(
             accounts,
@@ -226,24 +225,23 @@ class LiveBook:
         )
 
     def _is_usable(self, asset: str) -> bool:
-        return self._usable[self._index.get(asset, self._unlisted)] is not None
+        return asset in self._usable
+
+    def _core_marks(self) -> Marks:
+        return core_marks(tuple(self._index), self._usable)
 
     def _touch(self, account_id: str) -> None:
         self._dirty.add(account_id)
         self._evaluation_due = True
 
-    def _usable_at(self, now: datetime) -> tuple[Decimal | None, ...]:
-        marks: list[Decimal | None] = [None] * (self._unlisted + 1)
-        prices = {} if self.tick is None else self.tick.prices_at(now, self._network.tick_max_age_s)
-        for asset, price in prices.items():
-            if asset in self._index:
-                marks[self._index[asset]] = price
-        return tuple(marks)
+    def _usable_at(self, now: datetime) -> UsableMarks:
+        marks = {} if self.tick is None else self.tick.usable_marks_at(now, self._network.tick_max_age_s)
+        return {asset: mark for asset, mark in marks.items() if asset in self._index}
 
     def _evaluate(self) -> None:
         self._evaluation_due = False
         if self.tick is None or not self._accounts:
             return
-        transitions = self._evaluator.tick(Marks.from_decimals(self._usable))
+        transitions = self._evaluator.tick(self._core_marks())
         for number in transitions.accounts.tolist():
             self._by_number[number].changed_at_tick = self.tick.sequence

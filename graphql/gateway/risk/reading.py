@@ -30,7 +30,7 @@ def present_market(network: Network, live: LiveHub) -> Market:
     tick, now = live.book.tick, clock.now()
     return Market.at(
         network,
-        {} if tick is None else tick.prices_at(now, network.tick_max_age_s),
+        {} if tick is None else tick.usable_marks_at(now, network.tick_max_age_s),
         tick_sequence=None if tick is None else tick.sequence,
         as_of=now if tick is None else tick.as_of,
     )

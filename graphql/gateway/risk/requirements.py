@@ -114,14 +114,14 @@ class MarginRequirements:
     def call_prices(self) -> list[TriggerPrice] | None:
         if not self.valuation.is_valued:
             return None
-        found = call_prices(self.valuation.row, self.market.marks.values, self.market.policy)
+        found = call_prices(self.valuation.row, self.market.valued_at.values, self.market.policy)
         return self._triggers(found, MarginCode.MARGIN_CALL)
 
     @strawberry.field(description="Where each held asset's mark meets the liquidation threshold.")
     def liquidation_prices(self) -> list[TriggerPrice] | None:
         if not self.valuation.is_valued:
             return None
-        found = liquidation_prices(self.valuation.row, self.market.marks.values, self.market.policy)
+        found = liquidation_prices(self.valuation.row, self.market.valued_at.values, self.market.policy)
         return self._triggers(found, MarginCode.LIQUIDATION)
 
     def _listed(self, asset: str, argument: str) -> int:

@@ -105,7 +105,7 @@ def stress_test(market: Market, stress: Stress, holders: Sequence[Holder]) -> St
     n_assets = len(market.factors)
     book = Book.from_rows([before.row for before in befores], n_assets)
     result = stress_book(
-        book, market.marks.values, stress.returns, market.policy, as_of=format_date_time(market.as_of)
+        book, market.valued_at.values, stress.returns, market.policy, as_of=format_date_time(market.as_of)
     )
     rows = book.rows_of(numbers)
     collateral, debt = result.collateral_usd[0][rows], result.debt_usd[0][rows]
@@ -166,9 +166,9 @@ def _gains(market: Market, stress: Stress, holders: Sequence[Holder]) -> list[fl
         [plain.row(market.core_positions(h.account.positions.values())) for h in holders],
         len(market.factors),
     )
-    now = book.revalue(market.marks.values)
+    now = book.revalue(market.marks)
     then = stress_book(
-        book, market.marks.values, stress.returns, market.policy, as_of=format_date_time(market.as_of)
+        book, market.marks, stress.returns, market.policy, as_of=format_date_time(market.as_of)
     )
     gains = (then.collateral_usd[0] - then.debt_usd[0]) - (now.collateral_usd - now.debt_usd)
     in_order: list[float] = gains[book.rows_of(range(len(holders)))].tolist()
@@ -204,7 +204,7 @@ def reverse_stress_test(
     }[threshold]
     valuations = value_accounts(market, holders)
     book = Book.from_rows([valuation.row for valuation in valuations], len(market.factors))
-    falls = reverse_stress(book, market.marks.values, direction, level)[book.rows_of(range(len(holders)))]
+    falls = reverse_stress(book, market.valued_at.values, direction, level)[book.rows_of(range(len(holders)))]
     return ReverseStress(
         assets=list(dict.fromkeys(assets)),
         threshold=threshold,

@@ -43,13 +43,13 @@ POLICY = PricePolicy(
     carry_s=30,
     valuation=Valuation.MARK,
     peg=None,
-    quotations={each: Quotation(each, 3_600, 0, 1) for each in ("chainlink", "pyth", "third")},
+    quotations={each: Quotation(each, 3_600, 0, 1, each) for each in ("chainlink", "pyth", "third")},
 )
 
 
 def policy_over(*source_ids: str, weights: dict[str, int] | None = None, **changes: object) -> PricePolicy:
     """The policy over these sources, changed."""
-    quotations = {each: Quotation(each, 3_600, 0, (weights or {}).get(each, 1)) for each in source_ids}
+    quotations = {each: Quotation(each, 3_600, 0, (weights or {}).get(each, 1), each) for each in source_ids}
     return replace(POLICY, quotations=quotations, **changes)  # type: ignore[arg-type]
 
 

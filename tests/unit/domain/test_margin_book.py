@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.margin import MarginRecord, State, state_of
-from shared.domain.margin_book import Decision, MarginBook, MarkPrices, Reading
+from shared.domain.margin_book import Decision, MarginBook, Reading
+from shared.domain.market import UsableMarks
+from shared.domain.marks import UsableMark
 from shared.domain.network import Asset, Network
 from shared.domain.positions import Account, Position
 from shared.domain.price_sources import PricePolicy, Valuation
@@ -49,12 +51,25 @@ NETWORK = Network(
     },
     chains={},
 )
+ONE = UsableMark.plain(Decimal(1))
 ACCOUNTS = ("0xaa", "0xbb", "0xcc", "0xdd")
 
 # Round figures, so that accounts often stand exactly on a threshold.
 amounts = st.sampled_from([0, 0, 10, 20, 23, 26, 30, 31, 40, 90])
+levels = st.sampled_from([Decimal("0.5"), Decimal(1), Decimal("1.15"), Decimal(2)])
+
+
+def _with_confidence(price: Decimal, confidence: Decimal) -> UsableMark:
+    return UsableMark(price, price - confidence, price + confidence)
+
+
+# Some at the mark, some at the mark less and plus a confidence, as each asset's policy says.
 prices = st.dictionaries(
-    st.sampled_from(ASSETS), st.sampled_from([Decimal("0.5"), Decimal(1), Decimal("1.15"), Decimal(2)])
+    st.sampled_from(ASSETS),
+    st.one_of(
+        st.builds(UsableMark.plain, levels),
+        st.builds(_with_confidence, levels, st.sampled_from([Decimal("0.02"), Decimal("0.1")])),
+    ),
 )
 holdings = st.fixed_dictionaries({asset: st.tuples(amounts, amounts) for asset in ASSETS})
 
@@ -73,22 +88,23 @@ class Model:
             if position.collateral_base or position.debt_base
         )
 
-    def state(self, account: Account, marks: MarkPrices, previous: State | None) -> State:
+    def state(self, account: Account, marks: UsableMarks, previous: State | None) -> State:
         held = [(ASSETS.index(each.asset), each) for each in account.positions.values()]
         return state_of(
             oracle_state(
                 [RiskPosition(index, 0, each.collateral_base, each.debt_base) for index, each in held],
-                [marks.get(asset) or Decimal(1) for asset in ASSETS],
+                [marks.get(asset, ONE).collateral_price for asset in ASSETS],
                 [
                     AssetFactors(NETWORK.assets[asset].collateral_factor, NETWORK.assets[asset].borrow_factor)
                     for asset in ASSETS
                 ],
                 NETWORK.margin_policy,
                 NEVER_EVALUATED if previous is None else previous.code,
+                debt_marks=[marks.get(asset, ONE).debt_price for asset in ASSETS],
             )
         )
 
-    def expect(self, marks: MarkPrices) -> dict[str, tuple[State, State | None, bool, tuple[str, ...]]]:
+    def expect(self, marks: UsableMarks) -> dict[str, tuple[State, State | None, bool, tuple[str, ...]]]:
         """(state, previous state, whether it is a transition, unvalued assets) of every account that
         must be recorded."""
         expected = {}
@@ -152,7 +168,7 @@ moves = st.one_of(
 @given(st.lists(moves, min_size=1, max_size=25))
 def test_every_decision_is_the_one_of_exact_arithmetic(story: list[tuple[str, Any]]) -> None:
     model, book, sequence = Model(), MarginBook(NETWORK), 0
-    latest: MarkPrices = {}
+    latest: UsableMarks = {}
     for move, detail in story:
         if move == "positions":
             account_id, held = detail
@@ -186,7 +202,7 @@ def test_every_decision_is_the_one_of_exact_arithmetic(story: list[tuple[str, An
         assert book.decide(latest, tick_sequence=sequence, as_of=START) == [], "said twice"
 
 
-def _check_valuation(model: Model, decision: Decision, marks: MarkPrices) -> None:
+def _check_valuation(model: Model, decision: Decision, marks: UsableMarks) -> None:
     record = decision.record
     if record.state is State.UNVALUED:
         assert record.valuation is None
@@ -195,9 +211,10 @@ def _check_valuation(model: Model, decision: Decision, marks: MarkPrices) -> Non
     collateral = debt = Fraction(0)
     for position in model.accounts[record.account_id].positions.values():
         asset = NETWORK.assets[position.asset]
-        mark = Fraction(marks.get(position.asset) or 0)
-        collateral += position.collateral_base * mark * Fraction(asset.collateral_factor)
-        debt += position.debt_base * mark / Fraction(asset.borrow_factor)
+        mark = marks.get(position.asset, ONE)
+        factor = Fraction(asset.collateral_factor)
+        collateral += position.collateral_base * Fraction(mark.collateral_price) * factor
+        debt += position.debt_base * Fraction(mark.debt_price) / Fraction(asset.borrow_factor)
     assert abs(Fraction(record.valuation.collateral_usd) - collateral) <= Fraction(1, 10**6)
     assert abs(Fraction(record.valuation.debt_usd) - debt) <= Fraction(1, 10**6)
     if debt == 0:
@@ -212,10 +229,14 @@ def _book(**held: tuple[int, int]) -> MarginBook:
     return book
 
 
-FAIR: MarkPrices = {"ETH": Decimal(1), "USDC": Decimal(1), "WBTC": Decimal(1)}
+FAIR: UsableMarks = {"ETH": ONE, "USDC": ONE, "WBTC": ONE}
 
 
-def _decide(book: MarginBook, marks: MarkPrices, tick: int) -> list[Decision]:
+def _at(price: str) -> UsableMark:
+    return UsableMark.plain(Decimal(price))
+
+
+def _decide(book: MarginBook, marks: UsableMarks, tick: int) -> list[Decision]:
     return book.decide(marks, tick_sequence=tick, as_of=START + timedelta(seconds=tick))
 
 
@@ -224,9 +245,9 @@ def test_a_tick_that_a_record_is_ahead_of_decides_nothing() -> None:
     (first,) = _decide(book, FAIR, 7)
     behind = _book(ETH=(130, 0), USDC=(0, 100))
     behind.set_record(first.record)
-    assert _decide(behind, {**FAIR, "ETH": Decimal("0.9")}, 6) == []
+    assert _decide(behind, {**FAIR, "ETH": _at("0.9")}, 6) == []
     assert behind.standing("0xaa") == first.record.standing
-    (next_one,) = _decide(behind, {**FAIR, "ETH": Decimal("0.9")}, 8)
+    (next_one,) = _decide(behind, {**FAIR, "ETH": _at("0.9")}, 8)
     assert next_one.previous_state is first.record.state
     assert next_one.record.transitions == 2
 
@@ -241,13 +262,11 @@ def test_a_decision_that_was_not_recorded_is_made_again() -> None:
 def test_an_account_on_the_threshold_does_not_flap() -> None:
     book = _book(ETH=(130, 0), USDC=(0, 100))
     assert [each.record.state for each in _decide(book, FAIR, 1)] == [State.WARNING]
-    assert [each.record.state for each in _decide(book, {**FAIR, "ETH": Decimal("0.99999")}, 2)] == [
+    assert [each.record.state for each in _decide(book, {**FAIR, "ETH": _at("0.99999")}, 2)] == [
         State.MARGIN_CALL
     ]
     assert _decide(book, FAIR, 3) == []
-    assert [each.record.state for each in _decide(book, {**FAIR, "ETH": Decimal("1.016")}, 4)] == [
-        State.WARNING
-    ]
+    assert [each.record.state for each in _decide(book, {**FAIR, "ETH": _at("1.016")}, 4)] == [State.WARNING]
 
 
 def test_new_positions_without_a_new_state_are_acknowledged_once() -> None:
@@ -269,7 +288,7 @@ def test_new_positions_without_a_new_state_are_acknowledged_once() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(ACCOUNTS), holdings, min_size=1), prices, prices)
 def test_reading_one_and_reading_all_agree(
-    held: dict[str, dict[str, tuple[int, int]]], first: MarkPrices, second: MarkPrices
+    held: dict[str, dict[str, tuple[int, int]]], first: UsableMarks, second: UsableMarks
 ) -> None:
     book = MarginBook(NETWORK)
     for account_id, positions in held.items():
@@ -309,7 +328,7 @@ def test_a_removed_account_is_gone() -> None:
 def test_an_unlisted_asset_unvalues_its_holders_and_nobody_else() -> None:
     book = _book(ETH=(200, 0), USDC=(0, 100))
     book.replace_positions(_account("0xbb", 1, {"DAI": (1, 0), "ETH": (200, 0), "ZRX": (0, 5)}))
-    marks = {**FAIR, "DAI": Decimal(1), "ZRX": Decimal(1)}
+    marks = {**FAIR, "DAI": ONE, "ZRX": ONE}
     valued, unvalued = _decide(book, marks, 1)
     assert (valued.record.state, valued.is_transition) == (State.HEALTHY, True)
     assert (unvalued.record.state, unvalued.is_transition) == (State.UNVALUED, False)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.margin import MarginRecord, Standing, State
-from shared.domain.margin_book import MarginBook, MarkPrices
+from shared.domain.margin_book import MarginBook
 from shared.domain.margin_pack import (
     PackedAccount,
     PackedPosition,
@@ -24,6 +24,8 @@ from shared.domain.margin_pack import (
     digest,
     encode_pack,
 )
+from shared.domain.market import UsableMarks
+from shared.domain.marks import UsableMark
 from shared.domain.packed_book import packed_book
 from shared.domain.positions import Account, Position
 from shared.domain.sharding import SHARD_COUNTS, SLOTS, Shard, shard_of, slot_of
@@ -121,15 +123,16 @@ def test_an_account_in_two_packs_is_refused() -> None:
         decode_packs(packs, buckets=2)
 
 
-prices = st.fixed_dictionaries(
-    {asset: st.none() | st.integers(1, 10**6).map(Decimal) for asset in ("ETH", "USDC", "WBTC")}
+prices = st.dictionaries(
+    st.sampled_from(["ETH", "USDC", "WBTC"]),
+    st.integers(1, 10**6).map(lambda price: UsableMark.plain(Decimal(price))),
 )
 
 
 @settings(max_examples=30, deadline=None)
 @given(books, prices, prices)
 def test_a_book_from_packs_decides_as_one_from_accounts(
-    book: list[PackedAccount], first: MarkPrices, second: MarkPrices
+    book: list[PackedAccount], first: UsableMarks, second: UsableMarks
 ) -> None:
     packed = MarginBook(NETWORK, decode_packs([(0, encode_pack(book, bucket=0, buckets=1))], buckets=1))
     plain = MarginBook(NETWORK)

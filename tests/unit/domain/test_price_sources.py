@@ -39,7 +39,10 @@ SOURCES: dict[str, Any] = {
     "exchange": exchange_source("https://exchange.example", is_enabled=True),
 }
 POLICY: dict[str, Any] = price_policy(
-    {CHAINLINK: quote(B), HERMES: quote("ff" * 32, max_age_s=30, slack_s=5)}, providers=2, quorum=2, peg="1"
+    {CHAINLINK: quote(B, "ETH / USD"), HERMES: quote("ff" * 32, "Crypto.ETH/USD", max_age_s=30, slack_s=5)},
+    providers=2,
+    quorum=2,
+    peg="1",
 )
 
 
@@ -133,7 +136,7 @@ def test_a_wrong_source_is_named(change: Callable[[dict[str, Any]], None], said:
         (_set("peg", to={"price": "1"}), "prices.peg.limit_pct is missing"),
         (_set("quotes", "chainlink", "feed", to="ETH"), "prices.quotes.chainlink.feed must be an address"),
         (_set("quotes", "chainlink", "weight", to=0), "prices.quotes.chainlink.weight must be an integer"),
-        (_set("quotes", "oracle", to=quote("x")), "prices.quotes.oracle is not among the price_sources"),
+        (_set("quotes", "oracle", to=quote("x", "x")), "prices.quotes.oracle is not among the price_sources"),
         (_drop("carry_s"), "prices.carry_s is missing"),
     ],
 )
@@ -149,7 +152,7 @@ def test_two_sources_of_one_provider_are_not_two() -> None:
     """A quorum of two, and a jump's confirmation, need two networks of publishers."""
     sources = copy.deepcopy(SOURCES)
     sources[PYTH_CONTRACT]["enabled"] = True
-    both = {HERMES: quote("ff" * 32), PYTH_CONTRACT: quote("ff" * 32)}
+    both = {HERMES: quote("ff" * 32, "Crypto.ETH/USD"), PYTH_CONTRACT: quote("ff" * 32, "Crypto.ETH/USD")}
     with pytest.raises(NetworkError, match=r"prices.quorum is 2, .* have 1 independent providers"):
         _policy(POLICY | {"quotes": both}, sources)
     with pytest.raises(NetworkError, match=r"prices.max_jump_pct must be null"):

@@ -65,17 +65,20 @@ def oracle_state(
     factors: Sequence[AssetFactors],
     policy: MarginPolicy,
     previous: int,
+    *,
+    debt_marks: Sequence[Decimal] | None = None,
 ) -> MarginState:
     """The state by cross-multiplied rational arithmetic, one position and one threshold at a time."""
     collateral = debt = Fraction(0)
     for position in account:
         mark, factor = Fraction(marks[position.asset]), factors[position.asset]
+        owed_at = mark if debt_marks is None else Fraction(debt_marks[position.asset])
         collateral += (
             Fraction(position.collateral_base, 10**position.decimals)
             * mark
             * Fraction(factor.collateral_factor)
         )
-        debt += Fraction(position.debt_base, 10**position.decimals) * mark / Fraction(factor.borrow_factor)
+        debt += Fraction(position.debt_base, 10**position.decimals) * owed_at / Fraction(factor.borrow_factor)
     if debt == 0:
         return MarginState.NO_DEBT
     ladder = [

@@ -43,7 +43,7 @@ class Loop:
             del table[account]
 
     def tick(
-        self, marks: Sequence[Decimal | None]
+        self, marks: Sequence[Decimal | None], debt_marks: Sequence[Decimal | None]
     ) -> tuple[list[tuple[int, int, int]], dict[int, tuple[int, ...]], list[int]]:
         changes, newly_unvalued, newly_valued = [], {}, []
         for account, positions in sorted(self.accounts.items()):
@@ -57,7 +57,10 @@ class Loop:
             if missing:
                 continue
             usable = [mark if mark is not None else Decimal(1) for mark in marks]
-            state = oracle_state(positions, usable, self.factors, POLICY, self.states[account])
+            owed_at = [mark if mark is not None else Decimal(1) for mark in debt_marks]
+            state = oracle_state(
+                positions, usable, self.factors, POLICY, self.states[account], debt_marks=owed_at
+            )
             if state != self.states[account]:
                 changes.append((account, self.states[account], int(state)))
                 self.states[account] = int(state)
@@ -94,8 +97,11 @@ def walk(rng: np.random.Generator, marks: list[Decimal | None], last: list[Decim
     n_accounts=st.sampled_from([0, 1, 7, 60]),
     scaled=st.booleans(),
     tuning=st.sampled_from(TUNINGS),
+    two_sided=st.booleans(),
 )
-def test_ticks_equal_the_full_pass(seed: int, n_accounts: int, scaled: bool, tuning: IndexTuning) -> None:
+def test_ticks_equal_the_full_pass(
+    seed: int, n_accounts: int, scaled: bool, tuning: IndexTuning, two_sided: bool
+) -> None:
     rng = np.random.default_rng(seed)
     loop = Loop(N_ASSETS)
     for account in range(n_accounts):
@@ -113,8 +119,9 @@ def test_ticks_equal_the_full_pass(seed: int, n_accounts: int, scaled: bool, tun
     for _ in range(25):
         for _ in range(int(rng.integers(0, 3))):
             change_book(rng, loop, evaluator)
-        changes, newly_unvalued, newly_valued = loop.tick(marks)
-        found = evaluator.tick(Marks.from_decimals(marks))
+        debt_marks = widened(rng, marks) if two_sided else marks
+        changes, newly_unvalued, newly_valued = loop.tick(marks, debt_marks)
+        found = evaluator.tick(Marks.from_decimals(marks, debt_marks))
         assert (
             list(zip(found.accounts.tolist(), found.previous.tolist(), found.current.tolist(), strict=True))
             == changes
@@ -123,6 +130,15 @@ def test_ticks_equal_the_full_pass(seed: int, n_accounts: int, scaled: bool, tun
         assert list(found.became_valued) == newly_valued
         assert {account: evaluator.state(account) for account in loop.states} == loop.states
         marks = walk(rng, marks, last)
+
+
+def widened(rng: np.random.Generator, marks: Sequence[Decimal | None]) -> list[Decimal | None]:
+    """What debt is valued at: by up to a tenth above the marks, by another share at each tick."""
+    spreads = rng.choice([0, 1, 100, 1_000], len(marks)).tolist()
+    return [
+        None if mark is None else mark * (1 + Decimal(spread) / 10_000)
+        for mark, spread in zip(marks, spreads, strict=True)
+    ]
 
 
 def change_book(rng: np.random.Generator, loop: Loop, evaluator: BookEvaluator) -> None:

@@ -45,6 +45,24 @@ def test_health_at_the_trigger_price_is_the_threshold(seed: int, threshold: floa
         )
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), threshold=st.sampled_from([0.0, 0.15, 0.5]))
+def test_with_two_sides_the_trigger_price_is_the_mark_between_them(seed: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    row = FACTORS.row(random_account(rng, N_ASSETS))
+    marks = rng.uniform(0.5, 50.0, N_ASSETS)
+    half = marks * rng.uniform(0.0, 0.03, N_ASSETS)
+    book = Book.from_rows([row], N_ASSETS)
+    triggers = trigger_prices(row, np.array([marks - half, marks + half]), threshold)
+    for asset in np.flatnonzero(~np.isnan(triggers.price)):
+        at = marks.copy()
+        at[asset] = triggers.price[asset]
+        value = book.revalue(np.array([at - half, at + half]))
+        scale = float(value.collateral_usd[0] + value.debt_usd[0])
+        gap = float(value.collateral_usd[0] - (1 + threshold) * value.debt_usd[0])
+        assert abs(gap) <= 1e-11 * (scale + float(book.revalue(marks).collateral_usd[0]))
+
+
 def test_the_same_asset_on_both_sides_counts_net() -> None:
     row = FACTORS.row(
         [Position(0, 0, collateral_base=10), Position(0, 0, debt_base=5), Position(1, 0, debt_base=100)]
