@@ -13,6 +13,7 @@ from shared.warehouse import client as warehouse_client
 from shared.warehouse import price_bars
 from tests.conftest import Project
 from tests.functions.conftest import Caller, Market, Outage
+from tests.functions.instances import Instances
 
 FUNCTION = "backfill_prices"
 DAY = datetime(2025, 3, 1, tzinfo=UTC)
@@ -100,3 +101,20 @@ def test_an_outage_asks_to_try_again(call: Caller, market: Market, without: Outa
         assert call.request(FUNCTION, ORDER).status == 503
     with without("bigquery"):
         assert call.request(FUNCTION, ORDER).status == 503
+
+
+def test_what_a_killed_process_left_out_is_filled_and_nothing_twice(
+    call: Caller, market: Market, project: Project
+) -> None:
+    project.provision_warehouse("price_bars")
+    _add_rounds(market, *((timedelta(hours=20 * number), 3_000 + number) for number in range(3)))
+    with Instances(project, FUNCTION) as instances:
+        instances.request_and_kill(instances.start(), ORDER, once=lambda: True)
+    known = _written(project)
+    outcome = call.request(FUNCTION, ORDER)
+    assert outcome.body == {"bars": 2, "written": 2 - len(known), "rounds": 3}
+    assert _written(project) == [
+        (DAY, 3_000, 3_001, 3_000, 3_001, 2),
+        (DAY + timedelta(days=1), 3_002, 3_002, 3_002, 3_002, 1),
+    ]
+    assert call.request(FUNCTION, ORDER).body["written"] == 0

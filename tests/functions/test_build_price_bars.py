@@ -14,6 +14,7 @@ from shared.warehouse.client import Warehouse
 from shared.warehouse.rows import rows_of
 from tests.conftest import Project
 from tests.functions.conftest import Caller, Outage
+from tests.functions.instances import Instances
 from tests.messages import price_tick
 
 FUNCTION = "build_price_bars"
@@ -81,13 +82,11 @@ def test_bars_are_made_of_ticks_once_and_again_where_ticks_came_late(
     assert (hour.start, hour.ticks, hour.source) == (DAY + timedelta(hours=23), 4, "marks")
     assert (day.start, _ohlc(day), day.as_of) == (DAY, ("10", "12.5", "10", "11.000000001"), NOW)
 
-    # The same again: nothing is written.
-    assert call.request(FUNCTION, schedule_time=NOW + timedelta(seconds=1)).status == 200
-    assert _bars(warehouse, BarInterval.DAY) == [day]
-
     # A tick that the archive wrote late, and one that it wrote twice.
     _archive(warehouse, (5, late + timedelta(seconds=50), "9"), (1, timedelta(hours=23, minutes=58), "10"))
     assert call.request(FUNCTION, schedule_time=NOW + timedelta(seconds=2)).status == 200
+    unchanged, _ = _bars(warehouse, BarInterval.MINUTE)
+    assert unchanged == first, "a bar whose ticks are the same was written again"
     (corrected,) = _bars(warehouse, BarInterval.DAY)
     assert (_ohlc(corrected), corrected.ticks) == (("10", "12.5", "9", "9"), 5)
     assert corrected.as_of == NOW + timedelta(seconds=2)
@@ -105,3 +104,27 @@ def test_a_bar_that_was_back_filled_stays(call: Caller, warehouse: Warehouse) ->
 def test_it_is_called_again_while_the_warehouse_does_not_answer(call: Caller, without: Outage) -> None:
     with without("bigquery"):
         assert call.request(FUNCTION, schedule_time=NOW).status == 503
+
+
+def test_a_process_killed_between_two_statements_is_made_good_by_the_next_run(
+    call: Caller, warehouse: Warehouse, project: Project
+) -> None:
+    """An instance works by the clock, so the ticks are those of the hour that has ended."""
+    ended = BarInterval.HOUR.start_of(datetime.now(UTC) - timedelta(minutes=1))
+    for sequence, price in enumerate(("10", "12"), 1):
+        _archive(warehouse, (sequence, ended - DAY - timedelta(minutes=3 - sequence), price))
+
+    def bars(interval: BarInterval) -> list[PriceBar]:
+        start = ended - BarInterval.HOUR.length
+        return price_bars.list_page(
+            warehouse, "ETH", interval, start=start, finish=ended, after=None, limit=99
+        )
+
+    with Instances(project, FUNCTION) as instances:
+        instances.request_and_kill(instances.start(), None, once=lambda: bool(bars(BarInterval.MINUTE)))
+    minutes = bars(BarInterval.MINUTE)
+    assert [_ohlc(bar) for bar in minutes] == [("10",) * 4, ("12",) * 4]
+    assert call.request(FUNCTION).status == 200
+    assert bars(BarInterval.MINUTE) == minutes
+    (hour,) = bars(BarInterval.HOUR)
+    assert (_ohlc(hour), hour.ticks) == (("10", "12", "10", "12"), 2)
