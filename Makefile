@@ -131,9 +131,11 @@ lock: $(VENV)/.installed ## Resolve pyproject.toml into the locked requirements 
 		--extra dev pyproject.toml --constraint requirements.txt --output-file requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
 		--extra bench-peers pyproject.toml --constraint requirements.txt --output-file requirements-bench-peers.txt
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		benchmarks/chain/web3-peer/requirements.in --output-file benchmarks/chain/web3-peer/requirements.txt
 
 .PHONY: clean
 clean: ## Remove whatever the other commands have made here.
-	@rm -rf $(VENV) .venv-bigquery .venv-bench-peers .venv-beam .state contracts/node_modules contracts/out contracts/cache \
+	@rm -rf $(VENV) .venv-bigquery .venv-bench-peers .venv-bench-web3 .venv-beam .state contracts/node_modules contracts/out contracts/cache \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ import matplotlib as mpl
 from benchmarks.results import RESULTS, Row, read
 
 _BETTER, _WORSE = "#4a7c59", "#b5651d"
-_RATES = ("accounts/s", "messages/s")
+_RATES = ("accounts/s", "messages/s", "events/s", "events/CPU-s")
 """Units of which more is better; of all others less is."""
 
 

@@ -23,12 +23,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import best_of
+from benchmarks.peer_environment import ROOT, peer_python
 
-ROOT = Path(__file__).resolve().parents[2]
 PINS = ROOT / "requirements-bench-peers.txt"
-ENVIRONMENT = ROOT / ".venv-bench-peers"
-PYTHON = ENVIRONMENT / "bin" / "python"
-STAMP = ENVIRONMENT / "installed"
 
 Peer = Callable[[np.ndarray], tuple[float, float]]
 
@@ -48,27 +45,13 @@ def measure_peers(returns: np.ndarray, exposures: np.ndarray) -> list[PeerResult
     Raises:
         subprocess.CalledProcessError: it could not be made, or a peer failed.
     """
-    install()
+    python = peer_python("bench-peers", PINS)
     with tempfile.NamedTemporaryFile(suffix=".npz") as arrays:
         np.savez(arrays, returns=returns, exposures=exposures)
         arrays.flush()
-        command = [str(PYTHON), "-m", "benchmarks.risk.peers", arrays.name]
+        command = [str(python), "-m", "benchmarks.risk.peers", arrays.name]
         answer = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return [PeerResult(**row) for row in json.loads(answer.stdout)]
-
-
-def install() -> None:
-    """Make the peers' environment, unless it is there as pinned."""
-    if STAMP.is_file() and STAMP.read_bytes() == PINS.read_bytes():
-        return
-    print(f"installing the peers into {ENVIRONMENT.name}", file=sys.stderr)
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run(
-        [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT)], check=True
-    )
-    hashed = ["pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-    subprocess.run([*uv, *hashed, "--python", str(PYTHON), "-r", str(PINS)], check=True)
-    STAMP.write_bytes(PINS.read_bytes())
 
 
 def _plain_numpy() -> Peer:

@@ -1,0 +1,1 @@
+"""The relay, its reading of chains, and what it is held against."""

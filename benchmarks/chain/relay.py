@@ -1,0 +1,326 @@
+"""The relay on a chain of deposits: reading and decoding, relaying end to end, catching up, latency.
+
+    python -m benchmarks.chain.relay [--events 100000] [--behind 5000] [--blocks 100] [--interval-s 0.2]
+
+One anvil and Google's Firestore and Pub/Sub emulators on this machine, so whatever takes wall time shares its
+processors; what is counted per CPU-second is this process's own. Reading and decoding is held against anvil's
+own rate of serving the same logs, unread, and against web3.py in the same run (:mod:`web3_peer`); with
+``--without-web3`` its environment is not made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import urllib3
+
+from benchmarks.measure import timed
+from benchmarks.peer_environment import ROOT, peer_python
+from benchmarks.results import Row, report
+from local.chain import CHAIN_ID, LocalChain, Transaction, deposit
+from local.emulators import EmulatorHosts, running_emulators
+from local.provision import provision_messaging
+from shared import config
+from shared.chain import blocks
+from shared.chain.contract_events import decode_log
+from shared.events import topics
+from shared.manifest import load_manifest
+from shared.messaging import puller
+from shared.runtime import clock
+from shared.runtime.context import Context
+from shared.runtime.relay.chain_relay import ChainRelay
+from shared.runtime.relay.sighting import look
+from shared.runtime.relay.working import begin
+from shared.runtime.window import tick_under_lease
+from shared.stores import chain_cursors, database
+
+PROJECT = "bench-chain"
+ACCOUNTS, EVENTS_PER_BLOCK, BLOCK_RANGE = 200, 200, 100
+_PEER_PINS = Path(__file__).parent / "web3-peer" / "requirements.txt"
+_SUBSCRIPTION = f"archive_events--{topics.SETTLEMENT_EVENTS}"
+_MARK = 134_000
+"""Events per CPU-second of a decoder that was written for this by hand, without any checks."""
+_OVERHEAD_S = 0.05
+
+
+class Bench:
+    """A chain of our contracts and a relay of it, that has not begun."""
+
+    def __init__(self, hosts: EmulatorHosts, folder: Path, interval_s: float) -> None:
+        self.rpc = hosts.rpc
+        self.chain = LocalChain(hosts.rpc)
+        self.deployment = self.chain.deploy()
+        self.chain.client.call("evm_setBlockGasLimit", hex(10**9))
+        self.accounts = [f"0x{0xBE:08x}{number:032x}" for number in range(1, ACCOUNTS + 1)]
+        self.chain.set_balances(dict.fromkeys(self.accounts, 10**30))
+        self.start_block = self.head() + 1
+        self._nonces: dict[str, int] = {}
+        self._turn = 0
+        network = self.deployment.network(start_block=self.start_block)
+        network["chains"][0] |= {"block_range": BLOCK_RANGE}
+        description = folder / "network.json"
+        description.write_text(json.dumps(network))
+        os.environ.update(
+            hosts.environment(),
+            FUSION_ENVIRONMENT="test",
+            GOOGLE_CLOUD_PROJECT=PROJECT,
+            LOG_LEVEL="ERROR",
+            NETWORK_FILE=str(description),
+            RPC_URLS=f"{CHAIN_ID}={hosts.rpc}",
+            RELAY_INTERVAL_S=str(interval_s),
+            WINDOW_S="3600",
+        )
+        manifest = load_manifest(ROOT / "functions.yaml")
+        provision_messaging(manifest, project=PROJECT, pubsub_host=hosts.pubsub, push_base_url=None)
+        self.context = self._context()
+        self.relay = ChainRelay(self.context, self.context.network.chains[CHAIN_ID])
+        self._source = puller.connect(self.context.settings)
+
+    def _context(self) -> Context:
+        settings = config.load(
+            uses=("firestore", "pubsub"),
+            settings=("NETWORK_FILE", "RPC_URLS", "RELAY_INTERVAL_S", "WINDOW_S"),
+        )
+        trace = f"00-{clock.new_id()}-{'1' * 16}-01"
+        return Context("relay_chain_events", settings, datetime.now(UTC), clock.new_id(), trace)
+
+    def head(self) -> int:
+        """The newest block's number."""
+        return blocks.head_number(self.chain.client)
+
+    def cursor(self) -> int:
+        """The last block that is announced."""
+        known = chain_cursors.find(self.relay.database, CHAIN_ID)
+        return known[0].block_number if known else self.start_block - 1
+
+    def mine(self, count: int) -> float:
+        """Mine a block of so many deposits; the moment at which it was there."""
+        self.chain.client.call("evm_setAutomine", False)
+        calls = []
+        for _ in range(count):
+            self._turn += 1
+            account = self.accounts[self._turn % ACCOUNTS]
+            (each,) = deposit(self.deployment, account, "ETH", self._turn)
+            calls.append(("eth_sendTransaction", [self._fields(replace(each, gas=400_000))]))
+        self.chain.client.batch(calls)
+        self.chain.client.call("evm_mine")
+        return time.time()
+
+    def _fields(self, item: Transaction) -> dict[str, str]:
+        nonce = self._nonces.get(item.sender, 0)
+        self._nonces[item.sender] = nonce + 1
+        fields = {"from": item.sender, "to": str(item.to), "data": item.data, "value": hex(item.value)}
+        return fields | {"gas": hex(item.gas), "nonce": hex(nonce)}
+
+    def take(self) -> list[datetime]:
+        """When Pub/Sub took each of the events that wait; they are acknowledged."""
+        moments: list[datetime] = []
+        while True:
+            taken = self._source.pull(_SUBSCRIPTION)
+            if not taken:
+                return moments
+            moments += [message.published_at for message in taken]
+            self._source.acknowledge(taken)
+
+    def catch_up(self) -> None:
+        """Relay until everything is announced."""
+        step = begin(self.context)
+        target = self.head()
+        while self.cursor() < target:
+            step()
+
+
+def _ranges(first: int, last: int) -> list[tuple[int, int]]:
+    starts = range(first, last + 1, BLOCK_RANGE)
+    return [(start, min(last, start + BLOCK_RANGE - 1)) for start in starts]
+
+
+def measure_reading(bench: Bench, with_web3: bool) -> list[Row]:
+    """Reading and decoding what is on the chain, against anvil alone and web3.py."""
+    first, last = bench.start_block, bench.head()
+    chain = bench.relay.chain
+    (provider,) = bench.relay.nodes.providers
+    wanted = bench.relay.wanted
+    found = 0
+
+    def read() -> None:
+        nonlocal found
+        for start, end in _ranges(first, last):
+            headers = blocks.read_headers(provider, start, end)
+            for log in blocks.read_logs(provider, wanted, headers):
+                decode_log(chain, log, headers[int(log["blockNumber"], 16) - start].time)
+                found += 1
+
+    ours = timed(read)
+
+    def prove() -> None:
+        view = look(bench.relay.nodes, chain, None)
+        for start, end in _ranges(first, last):
+            proven = bench.relay.read(view, start, end)
+            for log in proven.logs:
+                decode_log(chain, log, proven.headers[int(log["blockNumber"], 16) - start].time)
+
+    proved = timed(prove)
+    pool = urllib3.PoolManager()
+
+    def serve() -> None:
+        for start, end in _ranges(first, last):
+            query = {"address": list(wanted.emitters), "topics": [list(wanted.topics)]}
+            span = {"fromBlock": hex(start), "toBlock": hex(end)}
+            call = {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [query | span]}
+            body = orjson.dumps(call)
+            answer = pool.request("POST", bench.rpc, body=body, headers={"Content-Type": "application/json"})
+            if b'"error"' in answer.data[:200]:
+                raise SystemExit(answer.data[:200].decode())
+
+    serving = found / timed(serve).wall_s
+    rate = found / ours.cpu_s
+    unit = "events/CPU-s"
+    name = f"read and decode {found} events"
+    rows = [
+        Row(name, rate, unit, "anvil serving the logs, same run", serving, f"mark {_MARK}"),
+        Row(f"{name}, proven by receipts", found / proved.cpu_s, unit, "without proof", rate),
+    ]
+    if with_web3:
+        peer = _web3(bench, first, last)
+        if peer["events"] != found:
+            raise SystemExit(f"web3.py found {peer['events']} events, we {found}")
+        other = found / peer["cpu_s"]
+        rows.append(Row(name, rate, unit, "web3.py get_logs + process_log", other))
+    return rows
+
+
+def _web3(bench: Bench, first: int, last: int) -> dict[str, float]:
+    python = peer_python("bench-web3", _PEER_PINS)
+    abi = ROOT / "contracts" / "abi" / "Vault.json"
+    command = [str(python), "-m", "benchmarks.chain.web3_peer", bench.rpc, bench.deployment.vault, str(abi)]
+    numbers = [str(number) for number in (first, last, BLOCK_RANGE)]
+    answer = subprocess.run([*command, *numbers], cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    found: dict[str, float] = json.loads(answer.stdout)
+    return found
+
+
+def measure_relaying(bench: Bench, events: int) -> list[Row]:
+    """From the chain to Pub/Sub, with the proofs, the outbox and the cursor."""
+    timing = timed(bench.catch_up)
+    taken = len(bench.take())
+    if taken != events:
+        raise SystemExit(f"{taken} of {events} events were published")
+    return [
+        Row(f"relay {events} events end to end", events / timing.wall_s, "events/s"),
+        Row(f"relay {events} events end to end", events / timing.cpu_s, "events/CPU-s"),
+    ]
+
+
+def measure_catching_up(bench: Bench, behind: int) -> list[Row]:
+    """After an outage of so many blocks, of which one in fifty has events."""
+    events = 0
+    for _ in range(behind // 50):
+        bench.mine(10)
+        events += 10
+        bench.chain.client.call("anvil_mine", hex(49))
+    timing = timed(bench.catch_up)
+    if len(bench.take()) != events:
+        raise SystemExit("events of the outage are missing")
+    return [Row(f"catch up after {behind // 50 * 50} blocks with {events} events", timing.wall_s, "s")]
+
+
+def measure_latency(bench: Bench, count: int, interval_s: float) -> list[Row]:
+    """From a block that is there to its event in Pub/Sub, blocks coming at any moment of the interval."""
+    ended = threading.Event()
+
+    def begin_until_ended() -> Callable[[], bool]:
+        step = begin(bench.context)
+
+        def tick() -> bool:
+            if ended.is_set():
+                raise SystemExit
+            return step()
+
+        return tick
+
+    def relay() -> None:
+        tick_under_lease(
+            database.connect(bench.context.settings),
+            bench.context,
+            interval_s=interval_s,
+            begin=begin_until_ended,
+        )
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    moments = random.Random(1)
+    latencies: list[float] = []
+    bench.mine(1)
+    _wait_for(bench)
+    for _ in range(count):
+        time.sleep(interval_s * moments.random())
+        mined_at = bench.mine(1)
+        (published_at,) = _wait_for(bench)
+        latencies.append(max(0.0, published_at.timestamp() - mined_at))
+    ended.set()
+    thread.join()
+    limit_ms = (interval_s + _OVERHEAD_S) * 1_000
+    target = f"interval of {interval_s:g} s + {_OVERHEAD_S * 1_000:g} ms"
+    p50, p95 = statistics.median(latencies), statistics.quantiles(latencies, n=20)[-1]
+    name = f"block to published, {count} blocks"
+    return [
+        Row(f"{name}, p50", p50 * 1_000, "ms", target, limit_ms),
+        Row(f"{name}, p95", p95 * 1_000, "ms", target, limit_ms),
+    ]
+
+
+def _wait_for(bench: Bench) -> list[datetime]:
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        taken = bench.take()
+        if taken:
+            return taken
+        time.sleep(0.02)
+    raise SystemExit("a block was not announced within 30 s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--behind", type=int, default=5_000)
+    parser.add_argument("--blocks", type=int, default=100)
+    parser.add_argument("--interval-s", type=float, default=0.2)
+    parser.add_argument("--without-web3", action="store_true")
+    options = parser.parse_args(arguments)
+    with (
+        tempfile.TemporaryDirectory(prefix="fusion-prime-") as folder,
+        running_emulators(Path(folder), names=("firestore", "pubsub", "anvil")) as hosts,
+    ):
+        bench = Bench(hosts, Path(folder), options.interval_s)
+        for start in range(0, options.events, EVENTS_PER_BLOCK):
+            bench.mine(min(EVENTS_PER_BLOCK, options.events - start))
+        rows = [
+            *measure_reading(bench, not options.without_web3),
+            *measure_relaying(bench, options.events),
+            *measure_catching_up(bench, options.behind),
+            *measure_latency(bench, options.blocks, options.interval_s),
+        ]
+    report("chain_relay", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
