@@ -6,10 +6,7 @@ import argparse
 import gc
 import sys
 
-import uvicorn
-
-from gateway.app import create_app, load_settings
-from gateway.server import server_config
+from gateway.settings import load_settings
 from shared.errors import ConfigurationError
 from shared.manifest import ManifestError
 
@@ -21,7 +18,14 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
     try:
-        app = create_app(load_settings())
+        settings = load_settings()
+        # Seconds of imports, which a process that may not start does without.
+        import uvicorn  # noqa: PLC0415
+
+        from gateway.app import create_app  # noqa: PLC0415
+        from gateway.server import server_config  # noqa: PLC0415
+
+        app = create_app(settings)
     except (ConfigurationError, ManifestError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

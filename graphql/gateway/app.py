@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,25 +17,13 @@ from starlette.routing import Route, WebSocketRoute
 from gateway.limits import Limits
 from gateway.schema import schema_text
 from gateway.service import Gateway, build_gateway
+from gateway.settings import load_settings
 from gateway.transports.http import HttpEndpoint
 from gateway.transports.websocket import WebSocketEndpoint
-from shared.config import Settings, load
-from shared.manifest import load_manifest
+from shared.config import Settings
 from shared.runtime import logs
 
-MANIFEST = Path(__file__).parents[2] / "functions.yaml"
-
 PATH = "/graphql"
-
-
-def load_settings() -> Settings:
-    """The settings that the manifest's ``gateway:`` entry names, from the environment.
-
-    Raises:
-        ConfigurationError: naming every variable that is missing or contradictory.
-    """
-    declared = load_manifest(MANIFEST).gateway
-    return load(uses=declared.uses, settings=declared.settings)
 
 
 def create_app(settings: Settings | None = None, limits: Limits | None = None) -> Starlette:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gateway.app import MANIFEST
+from gateway.settings import MANIFEST
 from shared.config import BASE, EMULATOR_HOSTS
 from shared.manifest import load_manifest
 from tests.conftest import ROOT, Project

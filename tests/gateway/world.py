@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from gateway.app import load_settings
+from gateway.settings import load_settings
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
 from shared.domain.chain_progress import begun
 from shared.domain.dvp import DvpCreated, DvpDeposited, DvpRole, DvpStep
