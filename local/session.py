@@ -23,6 +23,7 @@ from local.price_data import CHAINLINK
 from local.seed import Client, add_api_key, add_contacts, add_custody, fund, lend, make_clients
 from local.story import Story
 from shared.errors import FusionError
+from shared.events.prices import PriceTick
 from shared.stores import accounts, margin_progress, margin_states, ticks
 
 SETTLED_WITHIN_S = 180.0
@@ -138,6 +139,15 @@ class Session:
         if latest is not None and (evaluated is None or evaluated < latest.sequence):
             return f"tick {latest.sequence} is not evaluated"
         return None
+
+    def read_ticks(self) -> list[PriceTick]:
+        """Every tick of the story, in order."""
+        found: list[PriceTick] = []
+        latest = ticks.find_latest(self.database)
+        end = 0 if latest is None else latest.sequence + 1
+        while page := ticks.list_between(self.database, found[-1].sequence if found else 0, end):
+            found += page
+        return found
 
     def read_receipts(self) -> None:
         """Tell the probe what the mail and webhook sinks have received."""

@@ -26,6 +26,7 @@ from local.session import NotSettledError, Session, read_sink, running_session
 from local.supervisor import PartDiedError
 from shared.domain.margin import State
 from shared.errors import FusionError
+from shared.events.prices import PriceTick
 from shared.stores.contacts import OPERATIONS
 
 SUBSCRIBED_ACCOUNTS = 100
@@ -92,7 +93,11 @@ def violations(session: Session, scenario: Scenario) -> list[str]:
             settle()
         except NotSettledError as error:
             found.append(str(error))
-    found += [*_unexpected(session, scenario.expect), *_misnumbered(session)]
+    found += [
+        *_unexpected(session, scenario.expect),
+        *_misnumbered(session),
+        *_unfollowed_sources(session, scenario),
+    ]
     status = session.gateway.query("{ systemStatus { deadLetters liveConnected refusedMessages } }")[
         "systemStatus"
     ]
@@ -131,14 +136,49 @@ def _unexpected(session: Session, expect: Expectation) -> list[str]:
     return found
 
 
-def _untold_sources(session: Session, scenario: Scenario) -> str | None:
-    """Which failure of a price source, or which end of one, operators have not been told of."""
-    failed = {
+def _unfollowed_sources(session: Session, scenario: Scenario) -> list[str]:
+    """What the story's ticks lack where a source fails in its middle: ticks of it and of the others, usable
+    ones of the others alone, and it again at the end."""
+    failed = _failed_sources(scenario)
+    if not failed:
+        return []
+    all_ticks = session.read_ticks()
+    found: list[str] = []
+    for source in sorted(failed):
+        heard = [_heard(tick) for tick in all_ticks]
+        if not any(source in each and len(each) > 1 for each in heard):
+            found.append(f"no tick has every mark of {source} and of another source")
+        alone = [
+            tick for tick, each in zip(all_ticks, heard, strict=True) if source not in each and len(each) == 1
+        ]
+        if not any(all(mark.is_usable for mark in tick.marks) for tick in alone):
+            found.append(f"no tick has a usable mark of every asset while {source} fails")
+        if not heard or source not in heard[-1]:
+            found.append(f"the last tick has not every mark of {source}")
+    return found
+
+
+def _heard(tick: PriceTick) -> set[str]:
+    """The sources that were heard, and count, in every mark of a tick."""
+    counting = [
+        {quote.source for quote in mark.quotes if quote.refusal is None and not quote.is_carried}
+        for mark in tick.marks
+    ]
+    return set.intersection(*counting)
+
+
+def _failed_sources(scenario: Scenario) -> set[str]:
+    return {
         source
         for step in scenario.steps
         for source, health in step.sources.items()
         if health is SourceHealth.DOWN
     }
+
+
+def _untold_sources(session: Session, scenario: Scenario) -> str | None:
+    """Which failure of a price source, or which end of one, operators have not been told of."""
+    failed = _failed_sources(scenario)
     told = {
         (message["body"].get("kind"), message["body"].get("subject"))
         for message in read_sink(session.platform.urls.webhooks)

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from local.emulators import EmulatorHosts, running_emulators
 from local.price_data import single_feed_prices
@@ -22,6 +23,11 @@ from shared.config import SPECS, Settings, load
 from shared.manifest import Manifest, load_manifest
 
 ROOT = Path(__file__).parents[1]
+
+# The same examples in every run, and however long each takes: a machine that is busy elsewhere is no failure.
+hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("repeatable")
+
 DATASET = "fusion"
 NATIVE = "0x" + "00" * 20
 
