@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from local.chain import ASSETS, CHAIN_ID
-from local.price_data import single_feed_prices
+from local.chain import ASSETS
 from shared.domain.feed_registry import FeedRegistryError
 from shared.domain.network import parse_network
 from shared.providers.feed_registry import read_registry
+from tests.conftest import network_document
 from tests.servers import Answer, Endpoint, Received, endpoint
 
 NEW = {asset.asset: f"0x{number:040x}" for number, asset in enumerate(ASSETS, 0xE0)}
@@ -37,36 +37,8 @@ def registry() -> Iterator[Endpoint]:
 @pytest.fixture
 def description(tmp_path: Path, registry: Endpoint) -> Path:
     """A network of one Chainlink feed per asset, each at its older address."""
-    sources, prices = single_feed_prices(CHAIN_ID, OLD)
-    sources["chainlink"]["registry"] = f"{registry.url}/feeds.json"
-    vault = "0x" + "11" * 20
-    document: dict[str, Any] = {
-        "margin_policy": {
-            "warning_pct": "50",
-            "margin_call_pct": "30",
-            "liquidation_pct": "15",
-            "hysteresis_pct": "2",
-        },
-        "tick_max_age_s": 60,
-        "price_sources": sources,
-        "assets": {
-            asset: {"collateral_factor": "1", "borrow_factor": "1", "prices": policy}
-            for asset, policy in prices.items()
-        },
-        "chains": [
-            {
-                "chain_id": CHAIN_ID,
-                "name": "anvil",
-                "confirmations": 1,
-                "finality": 2,
-                "start_block": 0,
-                "block_range": 100,
-                "vault": vault,
-                "escrow_factory": vault,
-                "tokens": {},
-            }
-        ],
-    }
+    document: dict[str, Any] = network_document(**OLD)
+    document["price_sources"]["chainlink"]["registry"] = f"{registry.url}/feeds.json"
     path = tmp_path / "network.json"
     path.write_text(json.dumps(document))
     return path

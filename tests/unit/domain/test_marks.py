@@ -312,3 +312,28 @@ def test_a_weighted_median_is_that_of_so_many_copies(weighted: list[tuple[Decima
     middle = len(copies) // 2
     expected = copies[middle] if len(copies) % 2 else (copies[middle - 1] + copies[middle]) / 2
     assert weighted_median(weighted) == expected
+
+
+@given(st.decimals("0.01", "5000", places=4), st.booleans())
+def test_alone_a_source_moves_the_mark_by_no_more_than_the_limit_a_tick(
+    price: Decimal, had_answered: bool
+) -> None:
+    before = _after(_decide(TWO, chainlink="1000", pyth="1000" if had_answered else "down"))
+    # What Pyth said has been carried for as long as it may.
+    alone = _decide(TWO, before, AS_OF + timedelta(seconds=31), chainlink=price, pyth="down")
+    moved = _price(alone)
+    assert moved is None or abs(moved - 1000) <= (TWO.max_jump_pct or 0) * 10
+    if abs(price - 1000) <= 200:
+        assert (alone.status, moved) == (MarkStatus.DEGRADED, price)
+
+
+@given(st.decimals("0.0001", "3", places=4), st.decimals("0.995", "1.005", places=4))
+def test_a_stablecoins_mark_is_what_its_sources_say_wherever_that_is(price: Decimal, apart: Decimal) -> None:
+    peg = Peg(Decimal(1), Decimal(2))
+    policy = policy_over("chainlink", "pyth", peg=peg)
+    pegged = _after(_decide(policy, chainlink="1", pyth="1"))
+    other = (price * apart).quantize(Decimal("1e-8"))
+    decision = _decide(policy, pegged, AS_OF + timedelta(seconds=1), chainlink=price, pyth=other)
+    assert decision.good is not None
+    assert min(price, other) <= decision.good.price <= max(price, other)
+    assert decision.is_off_peg == (abs(decision.good.price - 1) > Decimal("0.02"))
