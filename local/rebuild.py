@@ -20,7 +20,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -168,14 +168,14 @@ def _plain(value: object) -> str:
     raise TypeError(f"{type(value).__name__} in a document")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--into", required=True, metavar="PROJECT")
     parser.add_argument("--wait-s", type=float, default=60.0)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         live = load(uses=("firestore", "pubsub", "bigquery"), settings=("BIGQUERY_DATASET",))
         target = load(
