@@ -12,13 +12,13 @@ import pytest
 from google.cloud import firestore
 
 from local import escrows as parties
-from local.chain import borrow, deposit
+from local.chain import Transaction, borrow, calldata, deposit
 from local.provision import provision_messaging
 from local.rebuild import RebuildError, main, rebuild
 from shared.config import Settings, load
 from shared.events import topics
 from shared.events.settlement import EventRetracted
-from shared.stores import accounts, dvp_escrows, escrows
+from shared.stores import accounts, dvp_escrows, escrows, outbox, projection
 from shared.warehouse import client as warehouse
 from shared.warehouse.event_log import iter_payloads
 from tests.conftest import Project, deployed_manifest
@@ -67,10 +67,12 @@ def live(
     borrower = market.account()
     chain.mine(deposit(deployment, borrower, "ETH", ETHER))
     chain.mine(borrow(deployment, borrower, "USDC", 10**6))
+    lender, supply = market.account(), calldata("supply(address,uint256)", deployment.tokens["ETH"], ETHER)
+    chain.mine([Transaction(lender, deployment.vault, supply, value=ETHER)])
     make_deposits(market, 3)
     assert relay(call) == 200
-    # The third deposit goes for good; the loan goes too, and comes again with another amount.
-    reorganise(market, 4)
+    # The deposits and the supply go for good; the loan goes too, and comes again with another amount.
+    reorganise(market, 5)
     assert relay(call) == 200
     chain.mine(borrow(deployment, borrower, "USDC", 2 * 10**6))
     chain.mine(parties.release_escrow(escrow, payer))
@@ -112,6 +114,8 @@ def test_the_log_makes_the_documents_that_any_order_of_deliveries_made(
     assert kept[0] >= 1
     assert documents > sum(kept)
     copy = firestore.Client(project=fresh.project)
+    # Whatever the handler writes is compared.
+    assert {each.id for each in copy.collections()} - {outbox.COLLECTION} == set(projection.COLLECTIONS)
     (escrow,) = copy.collection(escrows.COLLECTION).stream()
     assert escrow.get("status") == "released"
 
