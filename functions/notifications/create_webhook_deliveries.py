@@ -45,6 +45,7 @@ from shared.runtime.context import Context
 from shared.runtime.triggers import pubsub_function
 from shared.stores import database, dvp_escrows, webhook_deliveries, webhook_endpoints
 from shared.stores import escrows as escrow_documents
+from shared.stores.escrow_collection import escrow_id
 
 _DVP_EVENTS = (DvpCreated, DvpDeposited, DvpSettled, DvpRefunded, DvpWithdrawn)
 
@@ -91,14 +92,14 @@ def _concerned(client: database.Client, event: AnyContractEvent) -> frozenset[st
 
 
 def _parties(client: database.Client, event: AnyEscrowEvent) -> frozenset[str]:
-    path = escrow_documents.path(escrow_documents.escrow_id(event.chain_id, event.escrow))
+    path = escrow_documents.path(escrow_id(event.chain_id, event.escrow))
     document = database.find(client, path)
     known = {} if document is None else escrow_documents.decode_records(document.fields)
     return escrows.all_parties([*_steps(known), escrow_step(event)])
 
 
 def _dvp_parties(client: database.Client, event: AnyDvpEvent) -> frozenset[str]:
-    path = dvp_escrows.path(escrow_documents.escrow_id(event.chain_id, event.escrow))
+    path = dvp_escrows.path(escrow_id(event.chain_id, event.escrow))
     document = database.find(client, path)
     known = {} if document is None else dvp_escrows.decode_records(document.fields)
     return dvp.all_parties([*_steps(known), dvp_step(event)])

@@ -48,6 +48,7 @@ from shared.messaging import publisher
 from shared.runtime.context import Context
 from shared.runtime.triggers import pubsub_function
 from shared.stores import accounts, database, dvp_escrows, escrows, markets, outbox, supplies
+from shared.stores.escrow_collection import escrow_id
 
 _ATTEMPTS = 5
 _DVP_EVENTS = (DvpCreated, DvpDeposited, DvpSettled, DvpRefunded, DvpWithdrawn)
@@ -248,7 +249,7 @@ def _apply_step(
     context: Context,
 ) -> None:
     client = database.connect(context.settings)
-    path = projection.path(escrows.escrow_id(event.chain_id, event.escrow))
+    path = projection.path(escrow_id(event.chain_id, event.escrow))
     document = database.find(client, path)
     known = {} if document is None else projection.decode_records(document.fields)
     records, reason = _after(projection, known, event, step, retracted_at)
@@ -292,7 +293,7 @@ def _contradicted(event: AnyEscrowEvent | AnyDvpEvent, reason: str) -> Operation
     return OperationsAlert(
         event_id=f"{OperationsAlertKind.EVENT_CONTRADICTED}:{event.event_id}",
         kind=OperationsAlertKind.EVENT_CONTRADICTED,
-        subject=escrows.escrow_id(event.chain_id, event.escrow),
+        subject=escrow_id(event.chain_id, event.escrow),
         severity=Severity.CRITICAL,
         message=(
             f"Escrow {event.escrow} of chain {event.chain_id} keeps its state: {reason}. "

@@ -33,6 +33,7 @@ from shared.runtime.triggers import pubsub_function
 from shared.signing.custody import find_signer
 from shared.signing.signer import SignerError
 from shared.stores import custody, database, escrows, outbox, settlement_commands, transactions
+from shared.stores.escrow_collection import escrow_id
 
 _ATTEMPTS = 5
 
@@ -89,7 +90,7 @@ def _call(command: Command, context: Context) -> tuple[Chain, settlement_calls.C
         raise CommandRefusedError("chainId", f"{body.chain_id} is not one of our chains any more")
     escrow = body.arguments.get("escrow")
     if escrow is not None:
-        identifier = escrows.escrow_id(chain.chain_id, escrow)
+        identifier = escrow_id(chain.chain_id, escrow)
         if not escrows.find_many(database.connect(context.settings), [identifier]):
             raise CommandRefusedError(
                 "arguments.escrow", f"{escrow} is not an escrow of ours that the chain has reported"

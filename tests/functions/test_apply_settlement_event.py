@@ -18,6 +18,7 @@ from shared.events.base import Event
 from shared.events.operations import OperationsAlertKind
 from shared.events.settlement import EventRetracted, PositionChanged
 from shared.stores import accounts, database, dvp_escrows, escrows, markets, supplies
+from shared.stores.escrow_collection import escrow_id
 from tests.functions.conftest import Caller, Outage, Outbox, Tap
 from tests.messages import (
     dvp_created,
@@ -44,7 +45,7 @@ def _account(store: firestore.Client, account_id: str) -> Account:
 
 
 def _escrow(store: firestore.Client, address: str) -> escrows.StoredEscrow:
-    identifier = escrows.escrow_id(31337, address)
+    identifier = escrow_id(31337, address)
     return escrows.find_many(store, [identifier])[identifier]
 
 
@@ -312,14 +313,14 @@ def test_a_contradicting_step_raises_an_alert_and_changes_nothing(
     address = new_address()
     for step in (escrow_created(address), escrow_approved(address), escrow_released(address)):
         call.push(FUNCTION, topics.SETTLEMENT_EVENTS, step)
-    before = database.find(store, escrows.path(escrows.escrow_id(31337, address)))
+    before = database.find(store, escrows.path(escrow_id(31337, address)))
     wrong = CONTRADICTIONS[contradiction](address)
     alerts, dead = tap(topics.OPERATIONS_ALERTS), tap(topics.dead_letter_topic(topics.SETTLEMENT_EVENTS))
 
     for _ in range(2):
         assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, wrong).acknowledged
 
-    after = database.find(store, escrows.path(escrows.escrow_id(31337, address)))
+    after = database.find(store, escrows.path(escrow_id(31337, address)))
     assert before is not None
     assert after is not None
     assert {**after.fields, "updated_at": None} == {**before.fields, "updated_at": None}
@@ -327,7 +328,7 @@ def test_a_contradicting_step_raises_an_alert_and_changes_nothing(
     # Said again under the same id, which tells nobody twice.
     assert {alert.event_id for alert in said} == {f"event_contradicted:{wrong.event_id}"}
     assert said[0].kind is OperationsAlertKind.EVENT_CONTRADICTED
-    assert said[0].subject == escrows.escrow_id(31337, address)
+    assert said[0].subject == escrow_id(31337, address)
     assert said[0].severity is Severity.CRITICAL
     assert dead.pull() == []
     assert outbox_left.ids() == []
@@ -351,7 +352,7 @@ def test_a_contradicting_step_that_came_early_is_found_when_its_turn_comes(
         )
         for index in order:
             assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, steps[index]).acknowledged
-        document = database.find(store, escrows.path(escrows.escrow_id(31337, address)))
+        document = database.find(store, escrows.path(escrow_id(31337, address)))
         assert document is not None
         documents.append({**document.fields, "updated_at": None, "escrow_id": None, "address": None})
     assert documents == [documents[0]] * 24
@@ -387,7 +388,7 @@ def test_a_dispute_is_split_and_a_trade_is_settled_in_any_order(
         assert escrow.status == "resolved", order
         assert escrow.owed_base(EscrowRole.PAYEE) == largest * 2_500 // 10_000
         assert escrow.owed_base(EscrowRole.PAYER) + escrow.owed_base(EscrowRole.PAYEE) == largest
-        identifier = escrows.escrow_id(31337, trade)
+        identifier = escrow_id(31337, trade)
         assert dvp_escrows.find_many(store, [identifier])[identifier].escrow.status == "settled", order
 
 

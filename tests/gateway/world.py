@@ -53,6 +53,7 @@ from shared.stores import (
     ticks,
 )
 from shared.stores.deliveries import Delivery
+from shared.stores.escrow_collection import escrow_id
 from tests.conftest import Project
 
 ALL_SCOPES = frozenset(Scope)
@@ -265,7 +266,7 @@ class World:
             step: StepRecord(kind, revision=0) for step, kind in enumerate(steps, start=1)
         }
         commit = database.Commit(self.client)
-        path = escrows.path(escrows.escrow_id(31337, address(number)))
+        path = escrows.path(escrow_id(31337, address(number)))
         commit.put(path, escrows.encode(31337, address(number), records))
         commit.apply()
 
@@ -290,7 +291,7 @@ class World:
             2: StepRecord(deposited, revision=0),
         }
         commit = database.Commit(self.client)
-        path = dvp_escrows.path(escrows.escrow_id(31337, address(number)))
+        path = dvp_escrows.path(escrow_id(31337, address(number)))
         commit.put(path, dvp_escrows.encode(31337, address(number), records))
         commit.apply()
 

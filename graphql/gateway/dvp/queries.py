@@ -14,7 +14,7 @@ from gateway.pagination import Connection, decode_text_cursor, encode_cursor, pa
 from gateway.permissions import NeedsEscrowsScope
 from gateway.scalars import Address
 from shared.stores import dvp_escrows
-from shared.stores.escrows import escrow_id
+from shared.stores.escrow_collection import escrow_id
 
 
 @strawberry.type

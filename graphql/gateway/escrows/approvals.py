@@ -16,7 +16,7 @@ from gateway.scalars import Address, BigInt, DateTime
 from shared.chain.escrow_approvals import approval_transaction, approval_typed_data
 from shared.domain import escrows as rules
 from shared.runtime import clock
-from shared.stores import escrows
+from shared.stores.escrow_collection import escrow_id
 
 
 @strawberry.type(description="A transaction that a wallet signs and sends itself.")
@@ -53,7 +53,7 @@ class EscrowApprovalQueries:
     async def escrow_approval(
         self, info: Info, chain_id: int, address: Address, party: Address, deadline: DateTime
     ) -> EscrowApproval | None:
-        stored = await info.context.loaders.escrow.load(escrows.escrow_id(chain_id, address))
+        stored = await info.context.loaders.escrow.load(escrow_id(chain_id, address))
         if stored is None:
             return None
         if deadline <= clock.now():

@@ -14,6 +14,7 @@ from gateway.permissions import NeedsEscrowsScope
 from gateway.scalars import Address
 from shared.domain.api_keys import ApiKey
 from shared.stores import escrows
+from shared.stores.escrow_collection import escrow_id
 from shared.stores.escrows import StoredEscrow
 
 
@@ -25,7 +26,7 @@ class EscrowQueries:
         permission_classes=[NeedsEscrowsScope], description="One escrow; null if none was found."
     )
     async def escrow(self, info: Info, chain_id: int, address: Address) -> Escrow | None:
-        stored = await info.context.loaders.escrow.load(escrows.escrow_id(chain_id, address))
+        stored = await info.context.loaders.escrow.load(escrow_id(chain_id, address))
         return None if stored is None else from_stored(stored)
 
     @strawberry.field(

@@ -28,6 +28,7 @@ from shared.stores import (
     dvp_escrows,
     escrows,
 )
+from shared.stores.escrow_collection import escrow_id
 from tests.conftest import Project
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -84,13 +85,13 @@ def test_escrows(client: firestore.Client) -> None:
         records: dict[int, StepRecord[EscrowStep]] = {
             step: StepRecord(step=kind, revision=2, retracted=1) for step, kind in steps.items()
         }
-        path = escrows.path(escrows.escrow_id(1, _address(number)))
+        path = escrows.path(escrow_id(1, _address(number)))
         _put(client, path, escrows.encode(1, _address(number), records))
         document = database.find(client, path)
         assert document is not None
         assert escrows.decode_records(document.fields) == records
 
-    ids = [escrows.escrow_id(1, _address(number)) for number in stories]
+    ids = [escrow_id(1, _address(number)) for number in stories]
     found = escrows.find_many(client, ids)
     assert sorted(found) == ids[:2]
     assert found[ids[0]].escrow.terms == terms
@@ -131,13 +132,13 @@ def test_dvp_escrows(client: firestore.Client) -> None:
         records: dict[int, StepRecord[DvpStep]] = {
             step: StepRecord(step=kind, revision=0) for step, kind in steps.items()
         }
-        path = dvp_escrows.path(escrows.escrow_id(1, _address(number)))
+        path = dvp_escrows.path(escrow_id(1, _address(number)))
         _put(client, path, dvp_escrows.encode(1, _address(number), records))
         document = database.find(client, path)
         assert document is not None
         assert dvp_escrows.decode_records(document.fields) == records
 
-    ids = [escrows.escrow_id(1, _address(number)) for number in stories]
+    ids = [escrow_id(1, _address(number)) for number in stories]
     found = dvp_escrows.find_many(client, ids)
     assert sorted(found) == ids[:2]
     assert (found[ids[0]].escrow.terms, found[ids[0]].escrow.status) == (terms, DvpStatus.SETTLED)
