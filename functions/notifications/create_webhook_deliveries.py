@@ -12,9 +12,8 @@ the contracts' own numbers (``sequence``, ``step``) and the chain's ``revision``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -60,6 +59,10 @@ def create_webhook_deliveries(event: AnyContractEvent | EventRetracted, context:
     reported = event.retracted if isinstance(event, EventRetracted) else event
     event_type = WebhookEventType(reported.kind)
     concerned = _concerned(client, reported)
+    if concerned is None:
+        if not webhook_endpoints.has_any(client):
+            return
+        raise RetryableError(f"{reported.subject} of chain {reported.chain_id} is not known up to here yet")
     wanting = [
         endpoint
         for endpoint in webhook_endpoints.list_concerned(client, concerned)
@@ -79,35 +82,28 @@ def create_webhook_deliveries(event: AnyContractEvent | EventRetracted, context:
         _create(client, [each for key, each in deliveries.items() if key not in known], context)
 
 
-def _concerned(client: database.Client, event: AnyContractEvent) -> frozenset[str]:
-    """The accounts whose event it is; those of an escrow are whoever is, or has been, its party."""
+def _concerned(client: database.Client, event: AnyContractEvent) -> frozenset[str] | None:
+    """The accounts whose event it is, of an escrow its parties at that step; None while not known."""
     if isinstance(event, PositionChanged):
         return frozenset((event.account_id,))
     if isinstance(event, MarketChanged):
         return frozenset()
-    parties = _dvp_parties(client, event) if isinstance(event, _DVP_EVENTS) else _parties(client, event)
-    if not parties:
-        raise RetryableError(f"escrow {event.escrow} of chain {event.chain_id} is not known yet")
-    return parties
+    return _dvp_parties(client, event) if isinstance(event, _DVP_EVENTS) else _parties(client, event)
 
 
-def _parties(client: database.Client, event: AnyEscrowEvent) -> frozenset[str]:
+def _parties(client: database.Client, event: AnyEscrowEvent) -> frozenset[str] | None:
     path = escrow_documents.path(escrow_id(event.chain_id, event.escrow))
     document = database.find(client, path)
     known = {} if document is None else escrow_documents.decode_records(document.fields)
-    return escrows.all_parties([*_steps(known), escrow_step(event)])
+    return escrows.parties_at(event.step, escrow_step(event), known)
 
 
-def _dvp_parties(client: database.Client, event: AnyDvpEvent) -> frozenset[str]:
+def _dvp_parties(client: database.Client, event: AnyDvpEvent) -> frozenset[str] | None:
     path = dvp_escrows.path(escrow_id(event.chain_id, event.escrow))
     document = database.find(client, path)
     known = {} if document is None else dvp_escrows.decode_records(document.fields)
-    return dvp.all_parties([*_steps(known), dvp_step(event)])
-
-
-def _steps(records: Mapping[int, StepRecord[Any]]) -> list[Any]:
-    """Every step that was heard of, those that were taken back too: their parties were told of them."""
-    return [record.step for record in records.values() if record.step is not None]
+    created = dvp_step(event) if event.step == 1 else known.get(1, StepRecord()).step
+    return frozenset((created.seller, created.buyer)) if isinstance(created, dvp.DvpCreated) else None
 
 
 def _delivery(

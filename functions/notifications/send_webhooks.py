@@ -107,7 +107,8 @@ def _rewrite(
     for place, (delivery, read_at) in enumerate(rows):
         changed = change(delivery, place)
         path = webhook_deliveries.path(delivery.delivery_id)
-        written.append((changed, commit.replace(path, webhook_deliveries.encode(changed), read_at=read_at)))
+        plan = webhook_deliveries.encode_plan(changed)
+        written.append((changed, commit.replace(path, plan, read_at=read_at)))
     commit.apply()
     return [(changed, commit.update_time(index)) for changed, index in written]
 

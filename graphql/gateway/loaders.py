@@ -21,6 +21,8 @@ from shared.domain.network import Network
 from shared.domain.positions import Account
 from shared.domain.settlement_commands import Command
 from shared.domain.transactions import Transaction
+from shared.domain.webhook_deliveries import is_endpoint_id
+from shared.domain.webhooks import WebhookEndpoint, sees_endpoint
 from shared.events.margin import MarginTransition
 from shared.runtime import clock
 from shared.stores import (
@@ -31,6 +33,7 @@ from shared.stores import (
     margin_states,
     settlement_commands,
     transactions,
+    webhook_endpoints,
 )
 from shared.stores.dvp_escrows import StoredDvpEscrow
 from shared.stores.escrows import StoredEscrow
@@ -56,6 +59,7 @@ class Loaders:
         self.requirements = _loader(self._requirements)
         self.alert = _loader(self._alerts)
         self.settlement_command = _loader(self._settlement_commands)
+        self.webhook_endpoint = _loader(self._webhook_endpoints)
         self.transaction = _loader(self._transactions)
         self.escrow = _loader(self._escrows)
         self.dvp_escrow = _loader(self._dvp_escrows)
@@ -84,6 +88,12 @@ class Loaders:
         found = await self._stores.read(settlement_commands.find_many, wanted) if wanted else {}
         commands = [found[each][0] if each in found else None for each in command_ids]
         return [each if each is not None and self._key.sees(each.account_id) else None for each in commands]
+
+    async def _webhook_endpoints(self, endpoint_ids: list[str]) -> list[WebhookEndpoint | None]:
+        wanted = [each for each in endpoint_ids if is_endpoint_id(each)]
+        found = await self._stores.read(webhook_endpoints.find_many, wanted) if wanted else {}
+        endpoints = [found[each][0] if each in found else None for each in endpoint_ids]
+        return [each if each is not None and sees_endpoint(self._key, each) else None for each in endpoints]
 
     async def _transactions(self, transaction_ids: list[str]) -> list[Transaction | None]:
         found = await self._stores.read(transactions.find_many, transaction_ids)

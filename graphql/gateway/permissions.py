@@ -84,6 +84,18 @@ class NeedsCommandsWriteScope(NeedsScope):
     scope = Scope.COMMANDS_WRITE
 
 
+class NeedsWebhooksScope(NeedsScope):
+    """``webhooks:read``."""
+
+    scope = Scope.WEBHOOKS_READ
+
+
+class NeedsWebhooksWriteScope(NeedsScope):
+    """``webhooks:write``."""
+
+    scope = Scope.WEBHOOKS_WRITE
+
+
 class NeedsOperationsScope(NeedsScope):
     """``operations:read``, and a key for every account: the platform's figures are sums over all."""
 

@@ -29,6 +29,8 @@ from gateway.risk.queries import RiskQueries
 from gateway.scalars import SCALARS
 from gateway.settlement.mutations import SettlementMutations
 from gateway.settlement.queries import SettlementQueries
+from gateway.webhooks.mutations import WebhookMutations
+from gateway.webhooks.queries import WebhookQueries
 
 
 @strawberry.type(description="What is, and what was. Each field needs a scope of the API key.")
@@ -45,13 +47,14 @@ class Query(
     ChainQueries,
     MeasuredRiskQueries,
     SettlementQueries,
+    WebhookQueries,
     PlatformQueries,
 ):
     """The root of queries."""
 
 
 @strawberry.type(description="What is asked for. A refusal is an answer of its own type, not an error.")
-class Mutation(SettlementMutations):
+class Mutation(SettlementMutations, WebhookMutations):
     """The root of mutations."""
 
 

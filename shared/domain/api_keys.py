@@ -28,6 +28,8 @@ class Scope(StrEnum):
     HISTORY_READ = "history:read"
     COMMANDS_READ = "commands:read"
     COMMANDS_WRITE = "commands:write"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     OPERATIONS_READ = "operations:read"
 
 

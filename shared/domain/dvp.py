@@ -7,7 +7,7 @@ that they do not allow contradicts the escrow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -80,13 +80,6 @@ class DvpWithdrawn:
 
 
 DvpStep = DvpCreated | DvpDeposited | DvpSettled | DvpRefunded | DvpWithdrawn
-
-
-def all_parties(steps: Iterable[DvpStep]) -> frozenset[str]:
-    """Everybody whom these steps name as a party, whether they stand or not."""
-    return frozenset(
-        party for step in steps if isinstance(step, DvpCreated) for party in (step.seller, step.buyer)
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ The rules are those of ``contracts/src/Escrow.sol``; a step that they do not all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -151,17 +151,25 @@ EscrowStep = (
 )
 
 
-def all_parties(steps: Iterable[EscrowStep]) -> frozenset[str]:
-    """Everybody whom these steps name as a party, whether they stand or not; nobody without the creation."""
-    parties: set[str] = set()
-    created = False
-    for step in steps:
-        if isinstance(step, Created):
-            created = True
-            parties |= {step.payer, step.payee, step.arbiter}
-        elif isinstance(step, ArbiterChanged):
-            parties |= {step.previous, step.arbiter}
-    return frozenset(parties) if created else frozenset()
+def parties_at(
+    number: int, step: EscrowStep, records: Mapping[int, StepRecord[EscrowStep]]
+) -> frozenset[str] | None:
+    """The parties when a step was made, of a change of arbiter the one before too; None while a step before
+    it has not been heard of.
+
+    A change of arbiter that was taken back counts for both arbiters: each was told of what came after it.
+    """
+    earlier = [records.get(each, StepRecord()) for each in range(1, number)]
+    created = step if number == 1 else earlier[0].step
+    if not isinstance(created, Created) or any(record.step is None for record in earlier):
+        return None
+    arbiters = {created.arbiter}
+    for record in earlier:
+        if isinstance(record.step, ArbiterChanged):
+            arbiters = {record.step.arbiter} | (arbiters if record.live is None else set())
+    if isinstance(step, ArbiterChanged):
+        arbiters |= {step.previous, step.arbiter}
+    return frozenset({created.payer, created.payee} | arbiters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from shared.providers.delivery import SendingFailedError, SendingRejectedError
 Resolve = Callable[[str, int], Sequence[Address]]
 
 CONNECT_TIMEOUT_S = 3.0
-MAX_BODY_BYTES = 1_024
+MAX_BODY_BYTES = 512
 """What is read of an answer's body; nothing but a log has a use for it."""
 
 

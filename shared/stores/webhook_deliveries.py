@@ -46,6 +46,17 @@ def encode(delivery: WebhookDelivery) -> dict[str, Any]:
     }
 
 
+def encode_plan(delivery: WebhookDelivery) -> dict[str, Any]:
+    """The fields that say whether and when it is tried: all that changes without an attempt. A commit of
+    hundreds of whole documents, with their logs, would be larger than Firestore takes."""
+    return {
+        "status": delivery.status.value,
+        "tries": delivery.tries,
+        "next_attempt_at": delivery.next_attempt_at,
+        "error": delivery.error,
+    }
+
+
 def decode(fields: Mapping[str, Any]) -> WebhookDelivery:
     """The delivery of a document's fields."""
     return WebhookDelivery(

@@ -77,6 +77,11 @@ def find_many(
     return {document.id: (decode(document.fields), document.read_at) for document in documents.values()}
 
 
+def has_any(client: firestore.Client) -> bool:
+    """Whether anybody has ever registered one."""
+    return bool(database.query(client.collection(COLLECTION).limit(1)))
+
+
 def list_concerned(client: firestore.Client, account_ids: Iterable[str]) -> list[WebhookEndpoint]:
     """Every endpoint of one of these accounts, and those of every account, in order of id."""
     statement = client.collection(COLLECTION)

@@ -149,9 +149,11 @@ def test_nobody_is_told_of_what_is_not_theirs_or_not_wanted_or_came_before(
 
 
 def test_a_step_whose_escrow_is_not_known_yet_comes_again(call: Caller, store: firestore.Client) -> None:
-    put_endpoint(store, URL, accounts=[PAYEE])
     escrow = new_address()
     approved = escrow_approved(escrow)
+    # Nobody has registered: it may as well be unknown.
+    _push(call, approved)
+    put_endpoint(store, URL, accounts=[PAYEE])
     assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, approved).status == 500
     assert all_deliveries(store) == []
     created = escrow_created(escrow)

@@ -16,8 +16,10 @@ from gateway.schema import build_schema
 from gateway.sessions import CHECK_INTERVAL_S
 from shared.domain.api_keys import Scope
 from shared.domain.settlement_commands import command_id
+from shared.domain.webhook_deliveries import webhook_delivery_id
 from tests.eventually import eventually
 from tests.gateway.conftest import Server, running
+from tests.gateway.webhook_records import put_webhook
 from tests.gateway.world import ALL_SCOPES, TABLES_READ, World, address
 
 OURS, THEIRS = 1, 2
@@ -41,6 +43,8 @@ def accesses(number: int) -> list[Access]:
     """Every protected field, asking for the account ``number``."""
     account = address(number)
     escrow = address(500 + number)
+    endpoint = f"whe_{number:032x}"
+    delivery = webhook_delivery_id(endpoint, f"d{number}")
     return [
         _of(
             "Query.account",
@@ -134,6 +138,48 @@ def accesses(number: int) -> list[Access]:
             ' "2030-01-01T00:00:00Z" }) { __typename ... on SettlementCommandRefused { field } } }',
             Scope.COMMANDS_WRITE,
         ),
+        _of(
+            "Query.webhookEndpoint",
+            f'{{ webhookEndpoint(id: "{endpoint}") {{ accountIds }} }}',
+            Scope.WEBHOOKS_READ,
+        ),
+        _of(
+            "Query.webhookEndpoints",
+            "{ webhookEndpoints { edges { node { accountIds } } } }",
+            Scope.WEBHOOKS_READ,
+        ),
+        _of(
+            "Query.webhookDelivery",
+            f'{{ webhookDelivery(id: "{delivery}") {{ eventId }} }}',
+            Scope.WEBHOOKS_READ,
+        ),
+        _of(
+            "Query.webhookDeliveries",
+            f'{{ webhookDeliveries(endpointId: "{endpoint}") {{ edges {{ node {{ eventId }} }} }} }}',
+            Scope.WEBHOOKS_READ,
+        ),
+        _of(
+            "Mutation.registerWebhookEndpoint",
+            'mutation { registerWebhookEndpoint(input: { url: "",'
+            f' accountIds: ["{account}"] }}) {{ __typename }} }}',
+            Scope.WEBHOOKS_WRITE,
+        ),
+        *(
+            _of(
+                f"Mutation.{name}",
+                f'mutation {{ {name}({argument}: "{identifier}"{rest}) {{ __typename'
+                " ... on WebhookRefused { field reason } } }",
+                Scope.WEBHOOKS_WRITE,
+            )
+            for name, argument, identifier, rest in (
+                ("updateWebhookEndpoint", "id", endpoint, ", input: {}"),
+                ("rotateWebhookSecret", "id", endpoint, ""),
+                ("redeliverWebhook", "id", delivery, ""),
+                ("redeliverFailedWebhooks", "endpointId", endpoint, ', since: "2026-01-01T00:00:00Z"'),
+                ("enableWebhookEndpoint", "id", endpoint, ""),
+                ("disableWebhookEndpoint", "id", endpoint, ""),
+            )
+        ),
         _of("Query.stressScenarios", "{ stressScenarios { name } }", Scope.ACCOUNTS_READ),
         _of("Query.chainSync", "{ chainSync { name } }", Scope.OPERATIONS_READ, unrestricted=True),
         _of(
@@ -207,7 +253,7 @@ def ask(server: Server, query: str, key: str | None) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def world(module_world: World) -> World:
-    """One world for all tests: they make keys of their own and change nothing else."""
+    """One world for all tests: they make keys of their own; what else they change, no other looks at."""
     return module_world
 
 
@@ -223,6 +269,7 @@ def filled(world: World) -> Iterator[Server]:
             world.put_dvp(500 + number, seller=number, buyer=100 + number)
             world.put_delivery(number)
             world.put_command(number)
+            put_webhook(world, number)
         world.announce_tick(world.tick(1))
         eventually(lambda: server.query("{ marks { sequence } }", key=world.key())["marks"])
         yield server
@@ -296,11 +343,12 @@ def test_lists_without_an_account_show_only_allowed_ones(filled: Server, world: 
         """{ accounts { edges { node { id } } } inState: accounts(state: WARNING) { edges { node { id } } }
         alerts { edges { node { accountId } } } deliveries { edges { node { recipientId } } }
         escrows { edges { node { payer } } }
-        settlementCommands { edges { node { accountId } } } }""",
+        settlementCommands { edges { node { accountId } } }
+        webhookEndpoints { edges { node { accountIds } } } }""",
         key=key,
     )
     assert address(THEIRS) not in str(body)
-    assert str(body).count(address(OURS)) == 6
+    assert str(body).count(address(OURS)) == 7
     everything = filled.query("{ accounts { edges { node { id } } } }", key=world.key())
     assert address(THEIRS) in str(everything)
 

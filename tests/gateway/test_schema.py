@@ -14,6 +14,7 @@ from shared.domain.margin import State
 from shared.domain.settlement_commands import command_id
 from tests.conftest import ROOT
 from tests.gateway.conftest import Server, running
+from tests.gateway.webhook_records import put_webhook, webhook_delivery, webhook_endpoint
 from tests.gateway.world import TABLES_READ, World, address
 
 BEFORE_ANYTHING_NULL = {"house_risk"}
@@ -59,6 +60,7 @@ def server(module_world: World) -> Iterator[Server]:
     module_world.put_escrow(7, payer=1)
     module_world.put_dvp(7, seller=1)
     module_world.put_command(1)
+    put_webhook(module_world, 1)
     module_world.project.provision_warehouse(*TABLES_READ)
     module_world.put_tick(module_world.tick(1))
     with running() as started:
@@ -81,6 +83,12 @@ def test_sample_operation_runs(path: Path, server: Server, module_world: World) 
         "asset": "ETH",
         "from": "2026-01-01T00:00:00Z",
         "to": "2027-01-01T00:00:00Z",
+        "endpointId": webhook_endpoint(module_world, 1).endpoint_id,
+        "deliveryId": webhook_delivery(module_world, 1).delivery_id,
+        "endpoint": {"url": "https://hooks.client.example/", "accountIds": [address(1)]},
+        "change": {"description": "changed"},
+        "overlapS": 60,
+        "since": "2026-01-01T00:00:00Z",
         "commandId": command_id(address(1), "order"),
         "input": {
             "accountId": address(1),

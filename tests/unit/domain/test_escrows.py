@@ -23,6 +23,7 @@ from shared.domain.escrows import (
     ReleasePolicy,
     Resolved,
     Withdrawn,
+    parties_at,
 )
 from shared.domain.steps import StepRecord, without
 from shared.stores import dvp_escrows, escrows
@@ -238,3 +239,30 @@ def test_what_contradicts_is_left_out_and_its_retraction_kept() -> None:
     assert without(records, 2) == numbered([TERMS])
     records[2] = records[2].taken_back(3)
     assert without(records, 2)[2] == StepRecord(retracted=3)
+
+
+def test_a_step_concerns_those_who_were_parties_then() -> None:
+    changed = ArbiterChanged(ARBITER, SUCCESSOR)
+    records: dict[int, StepRecord[EscrowStep]] = {
+        1: StepRecord(TERMS, 0),
+        2: StepRecord(BY_PAYER, 0),
+        3: StepRecord(changed, 0),
+    }
+    before = frozenset((PAYER, PAYEE, ARBITER))
+    assert parties_at(1, TERMS, {}) == parties_at(1, TERMS, records) == before
+    assert parties_at(2, BY_PAYER, records) == before
+    assert parties_at(3, changed, records) == before | {SUCCESSOR}
+    # Who was replaced is told that they were, and of nothing after it.
+    assert parties_at(4, BY_PAYER, records) == frozenset((PAYER, PAYEE, SUCCESSOR))
+    # Taken back, the change may have been told or not: both arbiters were told of what followed.
+    records[3] = records[3].taken_back(1)
+    assert parties_at(4, BY_PAYER, records) == before | {SUCCESSOR}
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_whom_a_step_concerns_is_not_known_while_one_before_it_is_missing(missing: int) -> None:
+    records: dict[int, StepRecord[EscrowStep]] = {1: StepRecord(TERMS, 0), 2: StepRecord(BY_PAYER, 0)}
+    del records[missing]
+    assert parties_at(3, BY_ARBITER, records) is None
+    records[missing] = StepRecord(retracted=1)
+    assert parties_at(3, BY_ARBITER, records) is None

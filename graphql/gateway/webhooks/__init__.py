@@ -1,0 +1,1 @@
+"""Webhooks: where clients receive settlement events, and what became of each."""
