@@ -37,14 +37,14 @@ COLLATERAL_FACTOR, BORROW_FACTOR = Fraction("0.8"), Fraction("0.95")
 HELD_STILL = [{"asset": "USDC", "shock": "0"}]
 
 
-@pytest.fixture
-def hair_cut(world: World) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def hair_cut(module_world: World) -> Iterator[Server]:
     """A gateway whose ether counts for 0.8 and whose borrowed USDC for 1 / 0.95, at a tick."""
     document: Any = network_document()
     document["assets"]["ETH"]["collateral_factor"] = str(Decimal("0.8"))
     document["assets"]["USDC"]["borrow_factor"] = str(Decimal("0.95"))
-    world.project.write_network(document)
-    world.put_tick(world.tick(1))
+    module_world.project.write_network(document)
+    module_world.put_tick(module_world.tick(1))
     with running() as server:
         yield server
 
@@ -68,12 +68,12 @@ def state_of(collateral: Fraction, debt: Fraction) -> str:
 
 
 @pytest.mark.parametrize("entry", SCENARIOS["scenarios"], ids=lambda entry: entry["name"])
-def test_named_scenarios(hair_cut: Server, world: World, entry: dict[str, Any]) -> None:
+def test_named_scenarios(hair_cut: Server, module_world: World, entry: dict[str, Any]) -> None:
     amounts = {1: (10, 10_000), 2: (10, 14_000), 3: (10, 3_000), 4: (10, 9_000)}
-    world.put_accounts(
-        *(world.account(n, eth=str(eth), usdc_debt=str(debt)) for n, (eth, debt) in amounts.items())
+    module_world.put_accounts(
+        *(module_world.account(n, eth=str(eth), usdc_debt=str(debt)) for n, (eth, debt) in amounts.items())
     )
-    found = stress(hair_cut, world.key(), [3, 1, 2, 4], scenario=entry["name"], shocks=HELD_STILL)
+    found = stress(hair_cut, module_world.key(), [3, 1, 2, 4], scenario=entry["name"], shocks=HELD_STILL)
     shock = Fraction(str(entry["shocks"]["ETH"]))
     shortfall = Fraction(0)
     for row, number in zip(found["accounts"], (3, 1, 2, 4), strict=True):
@@ -108,9 +108,9 @@ def test_named_scenarios(hair_cut: Server, world: World, entry: dict[str, Any]) 
     assert len(basis["scenarioSetId"]) == 16
 
 
-def test_what_a_scenario_lacks_is_reported_and_never_zero(hair_cut: Server, world: World) -> None:
-    world.put_accounts(world.account(1), world.account(2, usdc_debt="0"))
-    key = world.key()
+def test_what_a_scenario_lacks_is_reported_and_never_zero(hair_cut: Server, module_world: World) -> None:
+    module_world.put_accounts(module_world.account(1), module_world.account(2, usdc_debt="0"))
+    key = module_world.key()
     for variables, missing in (
         ({"scenario": "covid_crash_day"}, "USDC"),
         ({"shocks": [{"asset": "USDC", "shock": "-0.1"}]}, "ETH"),
@@ -132,9 +132,9 @@ def test_what_a_scenario_lacks_is_reported_and_never_zero(hair_cut: Server, worl
         assert free["after"]["state"] == ("UNVALUED" if missing == "ETH" else "NO_DEBT")
 
 
-def test_shocks_of_both_sides_down_to_nothing(hair_cut: Server, world: World) -> None:
-    world.put_accounts(world.account(1))
-    key = world.key()
+def test_shocks_of_both_sides_down_to_nothing(hair_cut: Server, module_world: World) -> None:
+    module_world.put_accounts(module_world.account(1))
+    key = module_world.key()
     shocks = [{"asset": "ETH", "shock": "-1"}, {"asset": "USDC", "shock": "0.05"}]
     found = stress(hair_cut, key, [1], shocks=shocks)
     (row,) = found["accounts"]
@@ -166,14 +166,14 @@ def test_no_shock_leaves_the_state_with_its_hysteresis(server: Server, world: Wo
     assert row["unvaluedAssets"] == ["ETH"]
 
 
-def test_reverse_stress(hair_cut: Server, world: World) -> None:
-    world.put_accounts(
-        world.account(1),
-        world.account(2, usdc_debt="0"),
-        world.account(3, usdc_debt="15000"),
-        world.account(4, extra_asset="DOGE"),
+def test_reverse_stress(hair_cut: Server, module_world: World) -> None:
+    module_world.put_accounts(
+        module_world.account(1),
+        module_world.account(2, usdc_debt="0"),
+        module_world.account(3, usdc_debt="15000"),
+        module_world.account(4, extra_asset="DOGE"),
     )
-    key = world.key()
+    key = module_world.key()
     ids = [address(number) for number in (1, 2, 3, 4)]
     for threshold, multiple in (("LIQUIDATION", Fraction("1.15")), ("MARGIN_CALL", Fraction("1.3"))):
         variables = {"ids": ids, "assets": ["ETH"], "threshold": threshold}
@@ -190,9 +190,9 @@ def test_reverse_stress(hair_cut: Server, world: World) -> None:
     assert found["accounts"][0]["fallPct"] is None
 
 
-def test_reverse_stress_and_stress_test_meet_at_the_threshold(hair_cut: Server, world: World) -> None:
-    world.put_accounts(world.account(1))
-    key = world.key()
+def test_reverse_stress_and_stress_test_meet_at_the_threshold(hair_cut: Server, module_world: World) -> None:
+    module_world.put_accounts(module_world.account(1))
+    key = module_world.key()
     variables = {"ids": [address(1)], "assets": ["ETH"]}
     found = hair_cut.query(REVERSE, variables, key=key)["reverseStress"]
     fall = Decimal(repr(found["accounts"][0]["fallPct"])) / 100
@@ -221,10 +221,10 @@ def test_reverse_stress_and_stress_test_meet_at_the_threshold(hair_cut: Server, 
     ],
 )
 def test_bad_input_names_the_field(
-    server: Server, world: World, variables: dict[str, Any], argument: str
+    hair_cut: Server, module_world: World, variables: dict[str, Any], argument: str
 ) -> None:
-    world.put_accounts(world.account(1))
-    response = server.post(STRESS, {"ids": [address(1)], **variables}, key=world.key())
+    module_world.put_accounts(module_world.account(1))
+    response = hair_cut.post(STRESS, {"ids": [address(1)], **variables}, key=module_world.key())
     (error,) = response.json()["errors"]
     assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": argument}
 
