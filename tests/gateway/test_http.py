@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -14,11 +14,24 @@ from graphql import get_introspection_query, parse, validate
 from gateway.schema import build_schema
 from shared.errors import RetryableError
 from shared.stores import database
-from tests.gateway.conftest import Server
+from tests.gateway.conftest import Server, running
 from tests.gateway.world import World
 
 QUERY = "{ __typename }"
 NEW = "application/graphql-response+json"
+
+
+@pytest.fixture(scope="module")
+def world(module_world: World) -> World:
+    """One world for all tests: what they say to the gateway changes nothing in it."""
+    return module_world
+
+
+@pytest.fixture(scope="module")
+def server(world: World) -> Iterator[Server]:
+    """One gateway for all tests."""
+    with running() as started:
+        yield started
 
 
 @pytest.mark.parametrize(

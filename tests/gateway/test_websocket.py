@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gateway.limits import Limits
 from gateway.transports.websocket import close_reason
+from tests.conftest import Project
 from tests.gateway.conftest import Server, running
 from tests.gateway.world import World, address
 
 MARKS = "subscription { marks { sequence } }"
 SUBSCRIBE = {"id": "1", "type": "subscribe", "payload": {"query": MARKS}}
+
+
+@pytest.fixture(scope="module")
+def world(module_world: World) -> World:
+    """One world for all tests: what they say to the gateway changes nothing in it."""
+    return module_world
+
+
+@pytest.fixture(scope="module")
+def server(world: World) -> Iterator[Server]:
+    """One gateway for all tests."""
+    with running() as started:
+        yield started
 
 
 def test_a_query_is_answered_once(server: Server, world: World) -> None:
@@ -150,7 +165,8 @@ def test_other_subprotocols_are_refused(server: Server, subprotocols: list[str] 
         assert socket.closed()[0] == 4406
 
 
-def test_limits_of_a_connection_are_named(world: World) -> None:
+def test_limits_of_a_connection_are_named(project: Project) -> None:
+    world = World(project)
     limits = Limits(
         subscriptions_per_connection=2,
         accounts_per_subscription=1,
