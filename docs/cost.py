@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from shared.domain.interest import RAY
 from shared.domain.margin import State
 from shared.domain.marks import MarkStatus, Method
 from shared.domain.sharding import SLOTS
 from shared.events.margin import MarginSamples, Sample, Valuation
-from shared.events.prices import LastGood, Mark, PriceTick, SourceQuote, tick_id
+from shared.events.prices import LastGood, Mark, MarketIndex, PriceTick, SourceQuote, tick_id
 
 
 class Operations(NamedTuple):
@@ -178,6 +179,16 @@ def _tick_bytes() -> int:
                         price=price, confidence=Decimal("0.12345678"), observed_at=_MOMENT, max_age_s=3_900
                     ),
                     quotes=quotes,
+                )
+                for number in range(20)
+            ),
+            markets=tuple(
+                MarketIndex(
+                    chain_id=1,
+                    asset=f"ASSET{number}",
+                    borrow_index=RAY + number,
+                    rate_per_second=10**18,
+                    reported_at=_MOMENT,
                 )
                 for number in range(20)
             ),

@@ -301,7 +301,8 @@ class LocalChain:
     def positions(
         self, deployment: Deployment, accounts: Iterable[str]
     ) -> dict[str, dict[str, tuple[int, int]]]:
-        """What the vault says: (collateral, debt) in base units by account and asset; zeros left out."""
+        """What the vault keeps: (collateral in base units, shares of debt) by account and asset; zeros left
+        out."""
         wanted = [(account, asset) for account in accounts for asset in deployment.tokens]
         found: dict[str, dict[str, tuple[int, int]]] = {account: {} for account, _ in wanted}
         for start in range(0, len(wanted), _BATCH):
@@ -314,7 +315,7 @@ class LocalChain:
                             {
                                 "to": deployment.vault,
                                 "data": calldata(
-                                    "position(address,address)", account, deployment.tokens[asset]
+                                    "positionShares(address,address)", account, deployment.tokens[asset]
                                 ),
                             },
                             "latest",

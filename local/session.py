@@ -98,9 +98,9 @@ class Session:
         for account_id, expected in on_chain.items():
             account = known.get(account_id)
             held = {
-                position.asset: (position.collateral_base, position.debt_base)
+                position.asset: (position.collateral_base, position.debt_shares)
                 for position in (account.positions.values() if account else ())
-                if position.collateral_base or position.debt_base
+                if position.collateral_base or position.debt_shares
             }
             if held != expected:
                 return f"{account_id} holds {expected} on chain, {held} here"

@@ -73,6 +73,7 @@ class Task:
         market = Market.at(
             network,
             tick.usable_marks_at(self.as_of, network.tick_max_age_s),
+            indexes=tick.borrow_indexes,
             tick_sequence=tick.sequence,
             as_of=tick.as_of,
         )
@@ -127,7 +128,7 @@ class MeasureBlock(beam.DoFn):  # type: ignore[misc]
 def account_of(event: PositionsChanged) -> Account:
     """The account that a message tells of."""
     held = [
-        Position(p.chain_id, p.asset, p.decimals, p.collateral_base, p.debt_base, sequence=0)
+        Position(p.chain_id, p.asset, p.decimals, p.collateral_base, p.debt_shares, sequence=0)
         for p in event.positions
     ]
     return Account(

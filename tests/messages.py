@@ -31,7 +31,7 @@ from shared.events.margin import (
 )
 from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.positions import Position, PositionsChanged, positions_id
-from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.prices import Mark, MarketIndex, PriceTick, tick_id
 from shared.events.settlement import (
     AnyContractEvent,
     DvpCreated,
@@ -276,7 +276,7 @@ def positions_changed(
                 asset=asset,
                 decimals=DECIMALS[asset],
                 collateral_base=collateral_base,
-                debt_base=debt_base,
+                debt_shares=debt_base,
             )
             for asset, (collateral_base, debt_base) in positions.items()
         ),
@@ -299,6 +299,20 @@ def price_tick(
         as_of=moment,
         block_numbers={str(CHAIN_ID): sequence},
         marks=tuple(_mark(asset, price, observed_at or moment, max_age_s) for asset, price in prices.items()),
+        markets=tuple(market_index(asset, moment) for asset in prices),
+    )
+
+
+def market_index(
+    asset: str, reported_at: datetime, *, borrow_index: int = RAY, chain_id: int = CHAIN_ID
+) -> MarketIndex:
+    """A market's index at a tick; without interest, unless one is given."""
+    return MarketIndex(
+        chain_id=chain_id,
+        asset=asset,
+        borrow_index=borrow_index,
+        rate_per_second=0,
+        reported_at=reported_at,
     )
 
 

@@ -32,10 +32,11 @@ from local.price_data import single_feed_prices
 from local.provision import provision_messaging
 from shared.config import Settings
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
+from shared.domain.interest import RAY
 from shared.domain.marks import MarkStatus
 from shared.domain.positions import Account, Position, position_key
 from shared.events import topics
-from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.prices import Mark, MarketIndex, PriceTick, tick_id
 from shared.manifest import load_manifest
 from shared.messaging import publisher
 from shared.messaging.publisher import OutboundMessage
@@ -136,7 +137,19 @@ def tick(sequence: int) -> PriceTick:
         )
         for asset, price in prices.items()
     )
-    return PriceTick(event_id=tick_id(sequence), sequence=sequence, as_of=now, block_numbers={}, marks=marks)
+    return PriceTick(
+        event_id=tick_id(sequence),
+        sequence=sequence,
+        as_of=now,
+        block_numbers={},
+        marks=marks,
+        markets=tuple(
+            MarketIndex(
+                chain_id=31337, asset=asset, borrow_index=RAY + sequence, rate_per_second=1, reported_at=now
+            )
+            for asset in prices
+        ),
+    )
 
 
 class Side:

@@ -37,11 +37,12 @@ from local.emulators import running_emulators
 from local.price_data import single_feed_prices
 from local.provision import provision_messaging
 from shared.config import Settings, load
+from shared.domain.interest import RAY
 from shared.domain.marks import MarkStatus
 from shared.domain.network import parse_network
 from shared.domain.positions import Account, Position, position_key
 from shared.events import topics
-from shared.events.prices import Mark, PriceTick, tick_id
+from shared.events.prices import Mark, MarketIndex, PriceTick, tick_id
 from shared.manifest import load_manifest
 from shared.risk import positions as risk_positions
 from shared.risk.book import Book
@@ -125,7 +126,7 @@ def plain_pass_cpu_s(listed: Sequence[Account]) -> float:
     rows = [
         factors.row(
             risk_positions.Position(
-                index[position.asset], position.decimals, position.collateral_base, position.debt_base
+                index[position.asset], position.decimals, position.collateral_base, position.debt_shares
             )
             for position in account.positions.values()
         )
@@ -169,6 +170,16 @@ class Function:
                     max_age_s=3_900,
                 )
                 for asset, price in PRICES.items()
+            ),
+            markets=tuple(
+                MarketIndex(
+                    chain_id=CHAIN_ID,
+                    asset=asset,
+                    borrow_index=RAY,
+                    rate_per_second=0,
+                    reported_at=moment,
+                )
+                for asset in PRICES
             ),
         )
         message = {

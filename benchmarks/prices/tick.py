@@ -61,7 +61,7 @@ def _tick(reader: PriceReader, network: Network) -> None:
         asset.asset: decide_mark(reading.answers[asset.asset], network.price_sources, asset.prices, as_of=now)
         for asset in network.assets.values()
     }
-    tick = next_tick(None, decisions, network.assets, reading.block_numbers, now)
+    tick = next_tick(None, decisions, network.assets, reading.block_numbers, now, markets=())
     if any(mark.status != "ok" for mark in tick.marks):
         raise SystemExit(f"a mark is not ok: {next(mark for mark in tick.marks if mark.status != 'ok')}")
     tick.encode()

@@ -277,7 +277,7 @@ def _account(event: PositionsChanged) -> Account:
                 position.asset,
                 position.decimals,
                 position.collateral_base,
-                position.debt_base,
+                position.debt_shares,
                 sequence=0,
             )
             for position in event.positions

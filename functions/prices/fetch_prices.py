@@ -1,7 +1,8 @@
-"""Publishes one tick of marks per interval.
+"""Publishes one tick of marks and of markets' indexes per interval.
 
 Trigger: every minute by Cloud Scheduler; ticks every ``PRICE_INTERVAL_S`` while it holds its lease.
-Reads: the price sources of the network description; ``price_ticks`` (the latest) and ``price_sources``, once.
+Reads: the price sources of the network description; ``price_ticks`` (the latest) and ``price_sources``, once;
+``markets`` as they change.
 Writes: ``price_ticks``, ``price_sources``.
 Publishes: ``market.prices.v1``, ``alerts.operations.v1`` when a mark becomes unusable, a stablecoin leaves
 its peg or a source fails, and when each is over.
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from shared.domain.lending import LendingMarket
 from shared.domain.margin import Severity
 from shared.domain.marks import decide_mark
 from shared.errors import RetryableError
@@ -25,8 +27,10 @@ from shared.runtime.context import Context
 from shared.runtime.price_reading import PriceReader, PriceReading, price_reader
 from shared.runtime.triggers import Request, Response, http_function
 from shared.runtime.window import tick_under_lease
-from shared.stores import database, outbox, price_sources, ticks
+from shared.stores import database, markets, outbox, price_sources, ticks
 
+_OVERLAP = timedelta(seconds=3)
+"""How far before the last write seen the next look begins: a write is seen less than this after its stamp."""
 _STATES_AT_LEAST_EVERY = timedelta(seconds=10)
 
 
@@ -54,6 +58,7 @@ def _begin(reader: PriceReader, context: Context) -> Callable[[], bool]:
     client = database.connect(context.settings)
     latest = ticks.find_latest(client)
     recorded = price_sources.list_all(client)
+    lending = _Lending(client)
 
     def step() -> bool:
         nonlocal latest, recorded
@@ -67,7 +72,9 @@ def _begin(reader: PriceReader, context: Context) -> Callable[[], bool]:
             for alert in changed_sources(recorded, states):
                 commit.announce(topics.OPERATIONS_ALERTS, alert)
             recorded = states
-        tick = None if reading.failure is not None else _tick(context, reading, latest, now)
+        tick = None
+        if reading.failure is None:
+            tick = _tick(context, reading, latest, lending.read(), now)
         if tick is not None:
             ticks.add(commit, tick)
             commit.announce(topics.MARKET_PRICES, tick)
@@ -83,7 +90,34 @@ def _begin(reader: PriceReader, context: Context) -> Callable[[], bool]:
     return step
 
 
-def _tick(context: Context, reading: PriceReading, latest: PriceTick | None, now: datetime) -> PriceTick:
+class _Lending:
+    """The markets, kept up to date by reading what was written since: a tick costs no read per market."""
+
+    def __init__(self, client: database.Client) -> None:
+        self._client = client
+        self._known: dict[str, LendingMarket] = {}
+        self._written_at: datetime | None = None
+
+    def read(self) -> list[LendingMarket]:
+        """Every market as it is, in order."""
+        since = None if self._written_at is None else self._written_at - _OVERLAP
+        for key, market, written_at in markets.list_updated_since(self._client, since):
+            if market is None:
+                self._known.pop(key, None)
+            else:
+                self._known[key] = market
+            if self._written_at is None or written_at > self._written_at:
+                self._written_at = written_at
+        return [self._known[key] for key in sorted(self._known)]
+
+
+def _tick(
+    context: Context,
+    reading: PriceReading,
+    latest: PriceTick | None,
+    lending: Sequence[LendingMarket],
+    now: datetime,
+) -> PriceTick:
     network = context.network
     marks = {} if latest is None else {mark.asset: mark for mark in latest.marks}
     decisions = {
@@ -96,7 +130,7 @@ def _tick(context: Context, reading: PriceReading, latest: PriceTick | None, now
         )
         for asset in network.assets.values()
     }
-    return next_tick(latest, decisions, network.assets, reading.block_numbers, now)
+    return next_tick(latest, decisions, network.assets, reading.block_numbers, now, markets=lending)
 
 
 def _are_news(

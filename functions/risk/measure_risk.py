@@ -176,6 +176,7 @@ def _inputs(client: database.Client, context: Context, run: RiskRun) -> Inputs:
     market = Market.at(
         network,
         {} if tick is None else tick.usable_marks_at(run.as_of, network.tick_max_age_s),
+        indexes={} if tick is None else tick.borrow_indexes,
         tick_sequence=None if tick is None else tick.sequence,
         as_of=run.as_of if tick is None else tick.as_of,
     )

@@ -183,13 +183,13 @@ def _apply_position(event: PositionChanged, retracted_at: int | None, context: C
         asset=event.asset,
         decimals=event.decimals,
         collateral_base=event.collateral_base,
-        debt_base=event.debt_base,
+        debt_shares=event.debt_shares,
         sequence=event.sequence,
         revision=event.revision,
     )
     if retracted_at is not None:
         try:
-            position = before(position, event.action, event.amount_base)
+            position = before(position, event.action, event.amount_base, event.borrow_index)
         except ValueError as error:
             raise TerminalError(str(error), field="retracted.amount_base") from error
         position = replace(position, revision=retracted_at, retracted=True)
@@ -216,7 +216,7 @@ def _changed(account: Account) -> position_messages.PositionsChanged:
                 asset=position.asset,
                 decimals=position.decimals,
                 collateral_base=position.collateral_base,
-                debt_base=position.debt_base,
+                debt_shares=position.debt_shares,
             )
             for _, position in sorted(account.positions.items())
         ),

@@ -115,7 +115,7 @@ class Loaders:
                 account.account_id,
                 account.version,
                 account.as_of,
-                [Holding(p.asset, p.decimals, p.collateral_base, p.debt_base) for p in held],
+                [Holding.of(p) for p in held],
             )
             book.put_record(account.account_id, record)
         if self._live.book.tick is not None:

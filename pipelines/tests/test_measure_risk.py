@@ -67,9 +67,15 @@ def message(number: int) -> PositionsChanged:
         version=3,
         as_of=AS_OF,
         positions=(
-            Position(chain_id=31337, asset="ETH", decimals=18, collateral_base=number * 10**18, debt_base=0),
             Position(
-                chain_id=31337, asset="USDC", decimals=6, collateral_base=0, debt_base=number * 1_550_000_000
+                chain_id=31337, asset="ETH", decimals=18, collateral_base=number * 10**18, debt_shares=0
+            ),
+            Position(
+                chain_id=31337,
+                asset="USDC",
+                decimals=6,
+                collateral_base=0,
+                debt_shares=number * 1_550_000_000,
             ),
         ),
     )

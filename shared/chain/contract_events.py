@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from shared.chain import escrow_events
 from shared.chain.abi import EventLayout, event_layouts
 from shared.chain.rpc import quantity
-from shared.domain import interest
 from shared.domain.network import Chain, Token
 from shared.domain.positions import PositionAction
 from shared.errors import TerminalError
@@ -100,7 +99,6 @@ def _token(chain: Chain, address: str) -> Token:
 
 def _position_changed(chain: Chain, place: dict[str, Any], fields: dict[str, Any]) -> PositionChanged:
     token = _token(chain, fields["asset"])
-    _require_no_interest(token, fields["borrowIndex"] - interest.RAY, "borrowIndex")
     return PositionChanged(
         **place,
         account_id=fields["account"],
@@ -121,7 +119,6 @@ def _position_changed(chain: Chain, place: dict[str, Any], fields: dict[str, Any
 
 def _market_changed(chain: Chain, place: dict[str, Any], fields: dict[str, Any]) -> MarketChanged:
     token = _token(chain, fields["asset"])
-    _require_no_interest(token, fields["ratePerSecond"], "ratePerSecond")
     return MarketChanged(
         **place,
         asset=token.asset,
@@ -137,16 +134,6 @@ def _market_changed(chain: Chain, place: dict[str, Any], fields: dict[str, Any])
         rate_per_second=fields["ratePerSecond"],
         reserve_factor_bps=fields["reserveFactorBps"],
     )
-
-
-def _require_no_interest(token: Token, growth: int, field: str) -> None:
-    """Accounts' debts are projected as they were reported, so they may not grow in between."""
-    if growth:
-        raise TerminalError(
-            f"debt in {token.asset} bears interest, which positions do not follow yet: "
-            "set the market's curve to zero",
-            field=field,
-        )
 
 
 _BUILDERS: Mapping[str, escrow_events.Builder] = {

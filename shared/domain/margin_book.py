@@ -12,16 +12,17 @@ from datetime import datetime
 
 import numpy as np
 
+from shared.domain.columns import Columns, held_columns
 from shared.domain.margin import MarginRecord, RecordedValuation, Standing, State, state_of
 from shared.domain.margin_pack import EMPTY, PackedAccounts
-from shared.domain.market import UsableMarks, core_marks
+from shared.domain.market import UsableMarks
 from shared.domain.money import usd
 from shared.domain.network import Network
 from shared.domain.packed_book import packed_book
 from shared.domain.positions import Account
 from shared.risk.evaluator import BookEvaluator, Marks
 from shared.risk.margin import health_pct
-from shared.risk.positions import AssetFactors, FactorTable, Position
+from shared.risk.positions import Position
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
 
@@ -47,25 +48,14 @@ class Reading:
 class MarginBook:
     """The accounts of a book. Not safe for concurrent use; deterministic.
 
-    Positions in assets that the network description does not list share one more asset, which never has a
-    mark: their holders are unvalued, and nobody else is touched.
+    Collateral and debts stand in the columns of :class:`shared.domain.columns.Columns`: who holds what the
+    network description does not list is unvalued, and a debt is valued at its market's index at the tick.
 
     ``packed``: the accounts to begin with. They stay packed until they change or are asked for.
     """
 
     def __init__(self, network: Network, packed: PackedAccounts = EMPTY) -> None:
-        self.assets = tuple(sorted(network.assets))
-        self._index = {asset: index for index, asset in enumerate(self.assets)}
-        self._unlisted = len(self.assets)
-        factors = FactorTable(
-            [
-                *(
-                    AssetFactors(network.assets[asset].collateral_factor, network.assets[asset].borrow_factor)
-                    for asset in self.assets
-                ),
-                AssetFactors(),
-            ]
-        )
+        self.columns = columns = Columns(network)
         self._packed = packed
         # An account's number is its row among the packed ones; those that come later go on from there.
         self._names = list(packed.ids)
@@ -76,16 +66,14 @@ class MarginBook:
             for row, version in zip(held.tolist(), packed.versions[held].tolist(), strict=True)
         }
         self._positions: dict[int, tuple[Position, ...]] = {}
-        self._held: dict[str, tuple[str, ...]] = {}
+        self._held: dict[str, tuple[tuple[str, int], ...]] = {}
         self._standings: dict[str, Standing | None] = {}
-        asset_indexes = np.array(
-            [self._index.get(asset, self._unlisted) for asset in packed.assets], np.int32
-        )
         self._evaluator = BookEvaluator.from_book(
-            packed_book(packed, held, factors, asset_indexes),
-            factors,
+            packed_book(packed, held, columns),
+            columns.factors,
             network.margin_policy,
             exact_positions=self._core_positions,
+            tuning=columns.tuning,
         )
         states = packed.valued_states[held]
         self._evaluator.set_states(held, states, packed.states[held] != State.UNVALUED.code)
@@ -116,13 +104,7 @@ class MarginBook:
         if number in self._positions:
             return self._positions[number]
         return [
-            Position(
-                self._index.get(position.asset, self._unlisted),
-                position.decimals,
-                position.collateral_base,
-                position.debt_base,
-            )
-            for position in self._packed.positions(number)
+            position for each in self._packed.positions(number) for position in self.columns.positions(*each)
         ]
 
     def replace_positions(self, account: Account) -> bool:
@@ -135,35 +117,37 @@ class MarginBook:
             self._numbers[account.account_id] = number
             self._names.append(account.account_id)
         self._positions[number] = tuple(
-            Position(
-                self._index.get(position.asset, self._unlisted),
-                position.decimals,
-                position.collateral_base,
-                position.debt_base,
+            position
+            for each in account.positions.values()
+            for position in self.columns.positions(
+                each.chain_id, each.asset, each.decimals, each.collateral_base, each.debt_shares
             )
-            for position in account.positions.values()
         )
         self._evaluator.replace_account(number, self._positions[number])
         if account.account_id not in self._versions:
             self._restore(account.account_id)
         self._versions[account.account_id] = account.version
-        self._held[account.account_id] = tuple(
-            sorted(
-                {
-                    position.asset
-                    for position in account.positions.values()
-                    if position.collateral_base or position.debt_base
-                }
-            )
+        self._held[account.account_id] = held_columns(
+            self.columns,
+            (
+                (each.chain_id, each.asset, each.collateral_base, each.debt_shares)
+                for each in account.positions.values()
+            ),
         )
         return True
 
     def held_assets(self, account_id: str) -> tuple[str, ...]:
         """Assets in which an account holds or owes anything, in order."""
+        return tuple(dict.fromkeys(asset for asset, _ in self._held_columns(account_id)))
+
+    def _held_columns(self, account_id: str) -> tuple[tuple[str, int], ...]:
         if account_id in self._held:
             return self._held[account_id]
         positions = self._packed.positions(self._numbers[account_id])
-        return tuple(sorted({each.asset for each in positions if each.collateral_base or each.debt_base}))
+        return held_columns(
+            self.columns,
+            ((each.chain_id, each.asset, each.collateral_base, each.debt_shares) for each in positions),
+        )
 
     def remove(self, account_id: str) -> None:
         """Take an account out of the book."""
@@ -191,15 +175,12 @@ class MarginBook:
         self._evaluator.set_state(self._numbers[account_id], state, is_valued=is_valued)
 
     def _core_marks(self, marks: UsableMarks) -> Marks:
-        return core_marks(self.assets, marks)
+        return self.columns.marks(marks)
 
     def _asset_names(self, account_id: str, indexes: Iterable[int]) -> tuple[str, ...]:
         unmarked = set(indexes)
-        return tuple(
-            asset
-            for asset in self.held_assets(account_id)
-            if self._index.get(asset, self._unlisted) in unmarked
-        )
+        held = self._held_columns(account_id)
+        return tuple(dict.fromkeys(asset for asset, column in held if column in unmarked))
 
     def decide(self, marks: UsableMarks, *, tick_sequence: int, as_of: datetime) -> list[Decision]:
         """Evaluate the book at a tick's marks: what changed, in order of account.

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from shared.domain.margin import Standing, state_of
 from shared.domain.sharding import account_hash
 
-FORMAT = 1
+FORMAT = 2
 """Changes with anything that makes older readers misread a pack; they refuse what they do not know."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,12 +40,13 @@ class PackError(Exception):
 
 
 class PackedPosition(NamedTuple):
-    """What an account holds and owes in one asset on one chain, in base units."""
+    """What an account holds and owes in one asset on one chain: base units, and shares of debt."""
 
+    chain_id: int
     asset: str
     decimals: int
     collateral_base: int
-    debt_base: int
+    debt_shares: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class PackedAccounts:
         self.position_counts: NDArray[np.int32] = columns["position_counts"]
         self.position_assets: NDArray[np.int32] = columns["position_assets"]
         """Index into :attr:`assets` of each position, in order of row."""
+        self.position_chains: NDArray[np.int64] = columns["position_chains"]
         self.decimals: NDArray[np.uint8] = columns["decimals"]
         self.amount_lengths: NDArray[np.uint8] = columns["amount_lengths"]
         """Bytes of each position's collateral and debt: two entries a position."""
@@ -104,6 +106,7 @@ class PackedAccounts:
         ]
         return tuple(
             PackedPosition(
+                int(self.position_chains[first + number]),
                 self.assets[self.position_assets[first + number]],
                 int(self.decimals[first + number]),
                 amounts[2 * number],
@@ -152,7 +155,11 @@ _ROW_COLUMNS: dict[str, np.dtype[Any]] = {
     "recorded_ns": np.dtype("<i8"),
     "position_counts": np.dtype("<i4"),
 }
-_POSITION_COLUMNS: dict[str, np.dtype[Any]] = {"position_assets": np.dtype("<i4"), "decimals": np.dtype("u1")}
+_POSITION_COLUMNS: dict[str, np.dtype[Any]] = {
+    "position_assets": np.dtype("<i4"),
+    "position_chains": np.dtype("<i8"),
+    "decimals": np.dtype("u1"),
+}
 _AMOUNT_COLUMNS: dict[str, np.dtype[Any]] = {"amount_lengths": np.dtype("u1")}
 
 
@@ -171,7 +178,7 @@ def encode_pack(accounts: Iterable[PackedAccount], *, bucket: int, buckets: int)
     amounts = [
         amount.to_bytes((amount.bit_length() + 7) // 8, "little")
         for position in positions
-        for amount in (position.collateral_base, position.debt_base)
+        for amount in (position.collateral_base, position.debt_shares)
     ]
     values: dict[str, list[int]] = {
         "versions": [row.version for row in rows],
@@ -187,6 +194,7 @@ def encode_pack(accounts: Iterable[PackedAccount], *, bucket: int, buckets: int)
         "recorded_ns": [row.recorded_ns for row in rows],
         "position_counts": [len(row.positions) for row in rows],
         "position_assets": [index[position.asset] for position in positions],
+        "position_chains": [position.chain_id for position in positions],
         "decimals": [position.decimals for position in positions],
         "amount_lengths": [len(amount) for amount in amounts],
     }

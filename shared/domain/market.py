@@ -9,6 +9,7 @@ from decimal import Context, Decimal
 
 import numpy as np
 
+from shared.domain.interest import RAY, RAY_DECIMALS, debt_of
 from shared.domain.margin import MarginRecord, State, state_of
 from shared.domain.marks import UsableMark
 from shared.domain.network import Network
@@ -68,6 +69,8 @@ class Market:
     policy: MarginPolicy
     valued_at: Marks
     prices: dict[str, Decimal]
+    indexes: Mapping[str, int]
+    """The borrow index of each market at ``as_of``, by the key of a position in it."""
     tick_sequence: int | None
     as_of: datetime
 
@@ -77,10 +80,11 @@ class Market:
         network: Network,
         usable: UsableMarks,
         *,
+        indexes: Mapping[str, int],
         tick_sequence: int | None,
         as_of: datetime,
     ) -> Market:
-        """The listed assets at the usable marks of a tick."""
+        """The listed assets at the usable marks and the markets' indexes of a tick."""
         index, factors = factor_table(network)
         prices = {asset: usable[asset].price for asset in index if asset in usable}
         return cls(
@@ -89,6 +93,7 @@ class Market:
             network.margin_policy,
             core_marks(tuple(index), usable),
             prices,
+            indexes,
             tick_sequence,
             as_of,
         )
@@ -104,8 +109,46 @@ class Market:
         return self.assets.index(asset) if asset in self.assets else len(self.assets)
 
     def core_positions(self, held: Iterable[Position]) -> list[core.Position]:
-        """Positions as the risk core takes them."""
-        return [core.Position(self.index(p.asset), p.decimals, p.collateral_base, p.debt_base) for p in held]
+        """Positions as the risk core takes them: debts as of the tick, to the last fraction of a base unit.
+
+        A debt whose market has no index stands where nothing has a mark.
+        """
+        found: list[core.Position] = []
+        for each in held:
+            asset, index = self.index(each.asset), self.indexes.get(each.key)
+            found.append(core.Position(asset, each.decimals, collateral_base=each.collateral_base))
+            if index is None:
+                unmarked = len(self.assets)
+                found.append(core.Position(unmarked, each.decimals, debt_base=each.debt_shares))
+                continue
+            whole, fraction = divmod(each.debt_shares * index, RAY)
+            if fraction == 0:
+                found.append(core.Position(asset, each.decimals, debt_base=whole))
+            else:
+                decimals = each.decimals + RAY_DECIMALS
+                found.append(core.Position(asset, decimals, debt_base=each.debt_shares * index))
+        return found
+
+    def debt_base(self, position: Position) -> int | None:
+        """What a position owes at the tick, rounded up as the vault does; None while its market has no
+        index."""
+        if position.debt_shares == 0:
+            return 0
+        index = self.indexes.get(position.key)
+        return None if index is None else debt_of(position.debt_shares, index)
+
+    def unvalued_assets(self, positions: Iterable[Position]) -> tuple[str, ...]:
+        """Assets held without a usable mark, or owed to a market without an index, in order."""
+        return tuple(
+            sorted(
+                {
+                    each.asset
+                    for each in positions
+                    if (each.collateral_base or each.debt_shares)
+                    and (each.asset not in self.prices or self.debt_base(each) is None)
+                }
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +168,7 @@ class Holder:
     def held_assets(self) -> tuple[str, ...]:
         """Assets in which anything is held or owed, in order."""
         held = self.account.positions.values()
-        return tuple(sorted({p.asset for p in held if p.collateral_base or p.debt_base}))
+        return tuple(sorted({p.asset for p in held if p.collateral_base or p.debt_shares}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +223,7 @@ def value_accounts(market: Market, holders: Sequence[Holder]) -> list[Valuation]
             # An account that holds nothing has no mark to miss; without a tick it is still not valued.
             state=State.UNVALUED if market.tick_sequence is None else state_of(int(states[0, i])),
             threshold_state=MarginState(int(states[1, i])),
-            unvalued_assets=tuple(asset for asset in holder.held_assets if asset not in market.prices),
+            unvalued_assets=market.unvalued_assets(holder.account.positions.values()),
             collateral_usd=float(collateral[i]),
             debt_usd=float(debt[i]),
             health_pct=float(health[i]),

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 
+from shared.domain.interest import RAY, RAY_DECIMALS
 from shared.domain.price_sources import PricePolicy, PriceSource, Valuation
 from shared.domain.quotes import Quote, Refusal, SourceAnswer, judge_answer, refuse
 
@@ -76,6 +77,26 @@ class UsableMark:
     def plain(cls, price: Decimal) -> UsableMark:
         """Both sides at the mark."""
         return cls(price, price, price)
+
+
+def with_debt_marks(usable: Mapping[str, UsableMark], indexes: Mapping[str, int]) -> dict[str, UsableMark]:
+    """What assets are valued at, and beside them, by market, what a whole share of debt in it is: what a debt
+    in its asset is valued at, times the market's index, exactly.
+
+    ``indexes`` are borrow indexes by market (:func:`shared.domain.positions.position_key`).
+    """
+    found = dict(usable)
+    for market, index in indexes.items():
+        mark = usable.get(market.partition(":")[2])
+        if mark is not None:
+            found[market] = UsableMark.plain(_accrued(mark.debt_price, index))
+    return found
+
+
+def _accrued(price: Decimal, index: int) -> Decimal:
+    if index == RAY:
+        return price
+    return _EXACT.multiply(price, _EXACT.scaleb(Decimal(index), -RAY_DECIMALS))
 
 
 @dataclass(frozen=True, slots=True)

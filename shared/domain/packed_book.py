@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.domain.columns import Columns
 from shared.domain.margin_pack import PackedAccounts
 from shared.risk.book import Book
-from shared.risk.positions import BookRow, FactorTable, Position
+from shared.risk.positions import BookRow
 
 _Entries = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
 _Side = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
@@ -21,36 +22,43 @@ _COLLATERAL, _DEBT = 0, 1
 def packed_book(
     packed: PackedAccounts,
     rows: NDArray[np.int64],
-    factors: FactorTable,
-    asset_indexes: NDArray[np.int32],
+    columns: Columns,
 ) -> Book:
     """A book of some packed rows, each under its row as number.
 
-    The weights are those of :meth:`FactorTable.row`: exact rationals, rounded once. ``asset_indexes`` says
-    where each of ``packed.assets`` stands in ``factors``.
+    The weights are those of :meth:`FactorTable.row`: exact rationals, rounded once.
     """
-    source = _Source(packed, factors, asset_indexes)
+    source = _Source(packed, columns)
     collateral, debt = _side(source, rows, _COLLATERAL), _side(source, rows, _DEBT)
-    return Book.from_arrays(collateral, debt, len(factors), accounts=rows)
+    return Book.from_arrays(collateral, debt, len(columns.factors), accounts=rows)
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
     packed: PackedAccounts
-    factors: FactorTable
-    asset_indexes: NDArray[np.int32]
+    columns: Columns
 
     @property
     def row_of_position(self) -> NDArray[np.int64]:
         return np.repeat(np.arange(len(self.packed)), self.packed.position_counts)
 
-    @property
-    def asset_of_position(self) -> NDArray[np.int32]:
-        return self.asset_indexes[self.packed.position_assets]
+    def column_of_position(self, side: int) -> NDArray[np.int32]:
+        """Where a side of each position stands among the columns."""
+        packed = self.packed
+        if side == _COLLATERAL:
+            of_asset = np.array([self.columns.of_collateral(asset) for asset in packed.assets], np.int32)
+            return of_asset[packed.position_assets]
+        chains, chain_numbers = np.unique(packed.position_chains, return_inverse=True)
+        of_market = np.array(
+            [[self.columns.of_debt(chain, asset) for asset in packed.assets] for chain in chains.tolist()],
+            np.int32,
+        ).reshape(chains.size, len(packed.assets))
+        found: NDArray[np.int32] = of_market[chain_numbers, packed.position_assets]
+        return found
 
-    def unit_weight(self, asset: int, decimals: int, side: int) -> tuple[int, int]:
+    def unit_weight(self, column: int, decimals: int, side: int) -> tuple[int, int]:
         """Numerator and denominator of the weight of one base unit."""
-        factors = self.factors.factors[asset]
+        factors = self.columns.factors.factors[column]
         if side == _COLLATERAL:
             numerator, denominator = factors.collateral_factor.as_integer_ratio()
         else:
@@ -58,11 +66,9 @@ class _Source:
         return numerator, denominator * 10**decimals
 
     def whole_row(self, row: int) -> BookRow:
-        """A row's weights by way of its positions: one asset on several chains is one entry."""
-        index = dict(zip(self.packed.assets, self.asset_indexes.tolist(), strict=True))
-        return self.factors.row(
-            Position(index[each.asset], each.decimals, each.collateral_base, each.debt_base)
-            for each in self.packed.positions(row)
+        """A row's weights by way of its positions: collateral on several chains is one entry."""
+        return self.columns.factors.row(
+            position for each in self.packed.positions(row) for position in self.columns.positions(*each)
         )
 
 
@@ -74,7 +80,7 @@ def _side(source: _Source, rows: NDArray[np.int64], side: int) -> _Side:
     bounds = packed.amount_offsets
     starts, stops = bounds[2 * held + side].tolist(), bounds[2 * held + side + 1].tolist()
     decimals = packed.decimals[held].tolist()
-    assets = source.asset_of_position[held]
+    assets = source.column_of_position(side)[held]
     fractions = {
         (asset, places): source.unit_weight(asset, places, side)
         for asset, places in set(zip(assets.tolist(), decimals, strict=True))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from shared.domain.interest import shares_of_loan, shares_of_payment
+
 
 class PositionAction(StrEnum):
     """What happened to a position."""
@@ -28,7 +30,8 @@ LENDER_ACTIONS = frozenset((PositionAction.SUPPLY, PositionAction.REDEEM))
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What an account holds and owes in one asset on one chain, in base units.
+    """What an account holds and owes in one asset on one chain: collateral in base units, debt in shares of
+    the market, which amount to more with every second (:mod:`shared.domain.interest`).
 
     ``sequence`` is the vault's count of the account's events when these balances were reported, ``revision``
     how many reorganisations of the chain had been seen. ``retracted``: the report of that sequence was taken
@@ -39,7 +42,7 @@ class Position:
     asset: str
     decimals: int
     collateral_base: int
-    debt_base: int
+    debt_shares: int
     sequence: int
     revision: int = 0
     retracted: bool = False
@@ -74,25 +77,28 @@ def position_key(chain_id: int, asset: str) -> str:
     return f"{chain_id}:{asset}"
 
 
-def before(position: Position, action: PositionAction, amount_base: int) -> Position:
-    """The position as it was before an action that left it like this.
+def before(position: Position, action: PositionAction, amount_base: int, borrow_index: int) -> Position:
+    """The position as it was before an action that left it like this, at the index of its block.
+
+    A payment of all of a debt took shares that round up to it; an index is at least one, so only one number
+    of shares does, and that is what the payment's own rounding gives too.
 
     Raises:
         ValueError: the action cannot have left these balances.
     """
-    collateral_base, debt_base = position.collateral_base, position.debt_base
+    collateral_base, debt_shares = position.collateral_base, position.debt_shares
     match action:
         case PositionAction.DEPOSIT:
             collateral_base -= amount_base
         case PositionAction.WITHDRAW | PositionAction.LIQUIDATE_COLLATERAL:
             collateral_base += amount_base
         case PositionAction.BORROW:
-            debt_base -= amount_base
+            debt_shares -= shares_of_loan(amount_base, borrow_index)
         case PositionAction.REPAY | PositionAction.LIQUIDATE_DEBT | PositionAction.WRITE_OFF:
-            debt_base += amount_base
-    if collateral_base < 0 or debt_base < 0:
+            debt_shares += shares_of_payment(amount_base, borrow_index)
+    if collateral_base < 0 or debt_shares < 0:
         raise ValueError(f"a {action} of {amount_base} cannot have left {position}")
-    return replace(position, collateral_base=collateral_base, debt_base=debt_base)
+    return replace(position, collateral_base=collateral_base, debt_shares=debt_shares)
 
 
 def apply_position(

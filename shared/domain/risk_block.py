@@ -194,7 +194,8 @@ def _stress(
         without = {market.assets[i] for i in returns.missing if i < len(market.assets)}
         missing: dict[int, tuple[str, ...]] = {}
         for number, holder in enumerate(holders):
-            lacking = tuple(a for a in holder.held_assets if a in without or a not in market.prices)
+            unvalued = market.unvalued_assets(holder.account.positions.values())
+            lacking = tuple(a for a in holder.held_assets if a in without or a in unvalued)
             if lacking:
                 missing[number] = lacking
         found.append(ScenarioStress(scenario, in_order, exposures @ returns.returns[0], missing))
@@ -219,13 +220,16 @@ def _house(inputs: Inputs, holders: Sequence[Holder], has_result: BoolArray) -> 
     included = np.flatnonzero(has_result).tolist()
     for row, number in enumerate(included):
         for position in holders[number].account.positions.values():
-            if not (position.collateral_base or position.debt_base):
+            debt_base = market.debt_base(position)
+            if debt_base is None:
+                raise AssertionError(f"{position.key} has a result without an index")
+            if not (position.collateral_base or debt_base):
                 continue
             mark = float(market.prices[position.asset])
             rows.append(row)
             at.append(columns.setdefault((position.chain_id, position.asset), len(columns)))
             held.append(position.collateral_base / 10**position.decimals * mark)
-            owed.append(position.debt_base / 10**position.decimals * mark)
+            owed.append(debt_base / 10**position.decimals * mark)
     shape = {"n_rows": len(included), "n_columns": len(columns)}
     tally = tally_house(
         exposure_matrix(rows, at, held, **shape),

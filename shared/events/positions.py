@@ -10,13 +10,16 @@ from shared.events.base import Address, AssetId, BaseUnits, Event, Instant, Posi
 
 
 class Position(Record):
-    """What an account holds and owes in one asset on one chain."""
+    """What an account holds and owes in one asset on one chain.
+
+    Debt is in shares of the market; ticks have each market's index, which says what they amount to.
+    """
 
     chain_id: PositiveInt
     asset: AssetId
     decimals: Annotated[int, Field(ge=0, le=77)]
     collateral_base: BaseUnits
-    debt_base: BaseUnits
+    debt_shares: BaseUnits
 
 
 class PositionsChanged(Event):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
+from shared.domain.lending import LendingMarket
 from shared.domain.marks import NOTHING_BEFORE, Before, GoodMark, MarkDecision, valuation_prices
 from shared.domain.network import Asset
 from shared.domain.quotes import Quote
-from shared.events.prices import LastGood, Mark, PriceTick, SourceQuote, tick_id
+from shared.events.prices import LastGood, Mark, MarketIndex, PriceTick, SourceQuote, tick_id
 
 _UNKNOWN_AGE = 1
 
@@ -19,8 +20,11 @@ def next_tick(
     assets: Mapping[str, Asset],
     block_numbers: Mapping[str, int],
     as_of: datetime,
+    *,
+    markets: Iterable[LendingMarket],
 ) -> PriceTick:
-    """The tick behind ``latest`` with these decisions by asset; time never goes back between ticks."""
+    """The tick behind ``latest`` with these decisions by asset, and the markets' indexes at its moment; time
+    never goes back between ticks."""
     sequence = 1 if latest is None else latest.sequence + 1
     moment = as_of if latest is None else max(as_of, latest.as_of)
     return PriceTick(
@@ -29,6 +33,17 @@ def next_tick(
         as_of=moment,
         block_numbers=dict(block_numbers),
         marks=tuple(_mark(assets[asset], decision, moment) for asset, decision in decisions.items()),
+        markets=tuple(_index(market, moment) for market in markets),
+    )
+
+
+def _index(market: LendingMarket, moment: datetime) -> MarketIndex:
+    return MarketIndex(
+        chain_id=market.chain_id,
+        asset=market.asset,
+        borrow_index=market.index_at(int(moment.timestamp())),
+        rate_per_second=market.books.rate_per_second,
+        reported_at=datetime.fromtimestamp(market.books.accrued_at, UTC),
     )
 
 

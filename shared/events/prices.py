@@ -1,4 +1,4 @@
-"""``market.prices.v1``: one tick, every asset's mark and what it was made of."""
+"""``market.prices.v1``: one tick, every asset's mark and what it was made of, and markets' indexes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Self
 
 from pydantic import model_validator
 
-from shared.domain.marks import MarkStatus, Method, UsableMark
+from shared.domain.marks import MarkStatus, Method, UsableMark, with_debt_marks
+from shared.domain.positions import position_key
 from shared.domain.quotes import Refusal
 from shared.events.base import (
     AssetId,
+    BaseUnits,
     Event,
     ExactDecimal,
     Identifier,
@@ -111,35 +113,63 @@ class Mark(Record):
         return self.observed_at is not None and moment - self.observed_at <= timedelta(seconds=self.max_age_s)
 
 
+class MarketIndex(Record):
+    """What a debt to one market amounts to at the tick: ``shares · borrow_index``, with 27 decimals.
+
+    The index is grown to the tick's moment, at the rate and from the moment that the market last reported; it
+    is that report's own where the chain's clock is ahead of the tick's.
+    """
+
+    chain_id: PositiveInt
+    asset: AssetId
+    borrow_index: BaseUnits
+    rate_per_second: BaseUnits
+    reported_at: Instant
+
+
 class PriceTick(Event):
-    """Every asset's mark at one moment. ``sequence`` rises by one per tick, across restarts."""
+    """Every asset's mark and every market's index at one moment. ``sequence`` rises by one per tick, across
+    restarts."""
 
     sequence: PositiveInt
     as_of: Instant
     block_numbers: dict[str, NonNegativeInt]
     marks: tuple[Mark, ...]
+    markets: tuple[MarketIndex, ...]
 
     @model_validator(mode="after")
     def _one_mark_per_asset(self) -> Self:
         assets = [mark.asset for mark in self.marks]
         if len(set(assets)) != len(assets):
             raise ValueError("marks must hold each asset once")
+        if len(self.borrow_indexes) != len(self.markets):
+            raise ValueError("markets must hold each market once")
         return self
+
+    @property
+    def borrow_indexes(self) -> dict[str, int]:
+        """The borrow index of each market, by the key of a position in it."""
+        return {position_key(each.chain_id, each.asset): each.borrow_index for each in self.markets}
 
     def is_current(self, moment: datetime, max_age_s: float) -> bool:
         """Whether the tick as a whole is young enough at a moment."""
         return moment - self.as_of <= timedelta(seconds=max_age_s)
 
     def usable_marks(self) -> dict[str, UsableMark]:
-        """What every asset that has a usable mark is valued at."""
-        return {mark.asset: usable for mark in self.marks if (usable := mark.usable) is not None}
+        """What every asset that has a usable mark is valued at, and by the market every share of debt in it."""
+        usable = {mark.asset: each for mark in self.marks if (each := mark.usable) is not None}
+        return with_debt_marks(usable, self.borrow_indexes)
 
     def usable_marks_at(self, moment: datetime, max_age_s: float) -> dict[str, UsableMark]:
         """Those that may be used at a moment: of marks that are usable and fresh, in a current tick."""
         if not self.is_current(moment, max_age_s):
             return {}
-        fresh = {mark.asset for mark in self.marks if mark.is_fresh(moment)}
-        return {asset: usable for asset, usable in self.usable_marks().items() if asset in fresh}
+        usable = {
+            mark.asset: each
+            for mark in self.marks
+            if mark.is_fresh(moment) and (each := mark.usable) is not None
+        }
+        return with_debt_marks(usable, self.borrow_indexes)
 
 
 def tick_id(sequence: int) -> str:

@@ -248,7 +248,7 @@ def _merge(rows: dict[str, PackedAccount], news: _Changes, slot: int) -> None:
                 f"{account.account_id} is packed at version {known.version}, Firestore has {account.version}"
             )
         positions = tuple(
-            PackedPosition(each.asset, each.decimals, each.collateral_base, each.debt_base)
+            PackedPosition(each.chain_id, each.asset, each.decimals, each.collateral_base, each.debt_shares)
             for _, each in sorted(account.positions.items())
         )
         rows[account.account_id] = replace(known, version=account.version, positions=positions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields as fields_of
+from datetime import datetime
 from typing import Any
 
 from google.cloud import firestore
@@ -93,6 +94,20 @@ def list_all(client: firestore.Client) -> list[LendingMarket]:
     return sorted(
         (market for market in decoded if market is not None), key=lambda each: (each.chain_id, each.asset)
     )
+
+
+def list_updated_since(
+    client: firestore.Client, moment: datetime | None
+) -> list[tuple[str, LendingMarket | None, datetime]]:
+    """Key and market of each document written at or after ``moment`` (all where None), with the write's time;
+    None for a market whose every report was taken back."""
+    statement: Any = client.collection(COLLECTION)
+    if moment is not None:
+        statement = statement.where(filter=firestore.FieldFilter("updated_at", ">=", moment))
+    return [
+        (document.id, decode(document.fields), document.fields["updated_at"])
+        for document in database.query(statement)
+    ]
 
 
 def find_many(client: firestore.Client, keys: Iterable[str]) -> dict[str, LendingMarket]:

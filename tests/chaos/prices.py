@@ -63,7 +63,7 @@ class Ticker:
                 for asset in self._network.assets.values()
             }
             tick = self.latest = next_tick(
-                self.latest, decisions, self._network.assets, reading.block_numbers, now
+                self.latest, decisions, self._network.assets, reading.block_numbers, now, markets=()
             )
         left_s = started + self._interval_s - time.monotonic()
         threading.Event().wait(max(0.0, left_s))

@@ -66,10 +66,10 @@ def test_a_position_is_recorded_and_announced(
     account = _account(store, account_id)
     assert account.version == 2
     assert account.positions["31337:ETH"].collateral_base == exact
-    assert account.positions["31337:USDC"].debt_base == 5
+    assert account.positions["31337:USDC"].debt_shares == 5
     first, second = announced.events()
     assert [first.version, second.version] == [1, 2]
-    assert [(p.asset, p.collateral_base, p.debt_base) for p in second.positions] == [
+    assert [(p.asset, p.collateral_base, p.debt_shares) for p in second.positions] == [
         ("ETH", exact, 0),
         ("USDC", 10**18, 5),
     ]
@@ -185,12 +185,12 @@ def test_a_liquidation_and_its_retraction_are_followed(call: Caller, store: fire
     for event in (paid, seized):
         assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, event).acknowledged
     positions = _account(store, account_id).positions
-    assert (positions["31337:ETH"].collateral_base, positions["31337:USDC"].debt_base) == (3, 20)
+    assert (positions["31337:ETH"].collateral_base, positions["31337:USDC"].debt_shares) == (3, 20)
 
     for event in (seized, paid):
         assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, retraction(event, 1)).acknowledged
     positions = _account(store, account_id).positions
-    assert (positions["31337:ETH"].collateral_base, positions["31337:USDC"].debt_base) == (10, 25)
+    assert (positions["31337:ETH"].collateral_base, positions["31337:USDC"].debt_shares) == (10, 25)
 
 
 def test_a_duplicate_changes_and_announces_nothing(
@@ -219,7 +219,7 @@ def test_every_order_of_arrival_ends_in_the_same_positions(call: Caller, store: 
         for index in order:
             assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, events[index]).acknowledged  # type: ignore[arg-type]
         positions = _account(store, account_id).positions
-        assert {key: (p.collateral_base, p.debt_base) for key, p in positions.items()} == {
+        assert {key: (p.collateral_base, p.debt_shares) for key, p in positions.items()} == {
             "31337:ETH": (7, 0),
             "31337:USDC": (0, 5),
         }, order

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.live.book import Holding, LiveBook
+from shared.domain.interest import RAY
 from shared.domain.margin_book import MarginBook
 from shared.domain.market import Holder, Market, value_accounts
 from shared.domain.marks import MarkStatus
 from shared.domain.network import Network
 from shared.domain.positions import Account, Position
 from shared.events.prices import Mark, PriceTick
+from tests.messages import market_index
 from tests.unit.domain.test_margin_book import NETWORK
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
@@ -43,6 +45,9 @@ def _tick(sequence: int, marks: dict[str, tuple[Decimal, Decimal]]) -> PriceTick
             )
             for asset, (price, share) in marks.items()
         ),
+        markets=tuple(
+            market_index(asset, NOW, borrow_index=RAY + sequence * RAY // 7, chain_id=1) for asset in marks
+        ),
     )
 
 
@@ -67,7 +72,7 @@ def test_recorded_live_and_risk_margins_are_one(
     account = Account("0xaa", 1, NOW, positions)
     recorded, live = MarginBook(network), LiveBook(network)
     recorded.replace_positions(account)
-    live.put_positions("0xaa", 1, NOW, [Holding(asset, 3, *amounts) for asset, amounts in held.items()])
+    live.put_positions("0xaa", 1, NOW, [Holding(1, asset, 3, *amounts) for asset, amounts in held.items()])
     for sequence, marks in enumerate(ticks, 1):
         tick = _tick(sequence, marks)
         before = recorded.standing("0xaa")
@@ -82,7 +87,13 @@ def test_recorded_live_and_risk_margins_are_one(
             reading.valuation.debt_usd,
             reading.valuation.health_pct,
         )
-        market = Market.at(network, tick.usable_marks(), tick_sequence=sequence, as_of=NOW)
+        market = Market.at(
+            network,
+            tick.usable_marks(),
+            indexes=tick.borrow_indexes,
+            tick_sequence=sequence,
+            as_of=NOW,
+        )
         previous = -1 if before is None or before.valued_state is None else before.valued_state.code
         (valuation,) = value_accounts(market, [Holder(account, previous)])
         assert valuation.state is reading.state
@@ -93,7 +104,7 @@ def test_recorded_live_and_risk_margins_are_one(
 
 def test_wide_confidence_lowers_health_and_narrow_does_not() -> None:
     live = LiveBook(NETWORK)
-    live.put_positions("0xaa", 1, NOW, [Holding("ETH", 0, 1, 0), Holding("USDC", 0, 0, 1_000)])
+    live.put_positions("0xaa", 1, NOW, [Holding(1, "ETH", 0, 1, 0), Holding(1, "USDC", 0, 0, 1_000)])
     healths = []
     for sequence, share in enumerate(("0", "0.01"), 1):
         confident = (Decimal(1), Decimal(0))

@@ -55,6 +55,7 @@ from shared.stores import (
 from shared.stores.deliveries import Delivery
 from shared.stores.escrow_collection import escrow_id
 from tests.conftest import Project
+from tests.messages import market_index
 
 ALL_SCOPES = frozenset(Scope)
 WAIT_S = 15.0
@@ -176,7 +177,12 @@ class World:
             for asset, price in (("ETH", eth), ("USDC", usdc))
         )
         return PriceTick(
-            event_id=tick_id(sequence), sequence=sequence, as_of=moment, block_numbers={}, marks=marks
+            event_id=tick_id(sequence),
+            sequence=sequence,
+            as_of=moment,
+            block_numbers={},
+            marks=marks,
+            markets=tuple(market_index(asset, moment) for asset in ("ETH", "USDC")),
         )
 
     def put_tick(self, tick: PriceTick) -> None:
@@ -401,7 +407,7 @@ class World:
                     asset=p.asset,
                     decimals=p.decimals,
                     collateral_base=p.collateral_base,
-                    debt_base=p.debt_base,
+                    debt_shares=p.debt_shares,
                 )
                 for p in account.positions.values()
             ),

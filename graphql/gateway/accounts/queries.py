@@ -4,6 +4,8 @@
 # mypy: disallow-untyped-decorators=False
 from __future__ import annotations
 
+from functools import partial
+
 import strawberry
 
 from gateway.accounts.types import Account, from_account
@@ -26,7 +28,7 @@ class AccountQueries:
     )
     async def account(self, info: Info, id: strawberry.ID) -> Account | None:  # noqa: A002 the field's name
         found = await info.context.loaders.account.load(account_argument(id, "id"))
-        return None if found is None else from_account(found)
+        return None if found is None else from_account(info, found)
 
     @strawberry.field(
         permission_classes=[NeedsAccountsScope],
@@ -54,7 +56,7 @@ class AccountQueries:
             rows,
             first=first,
             after=after,
-            node=from_account,
+            node=partial(from_account, info),
             cursor=lambda account: encode_cursor(account.account_id),
         )
 

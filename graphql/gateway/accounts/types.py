@@ -31,20 +31,28 @@ from gateway.risk.reading import account_requirements, account_risk
 from gateway.risk.requirements import MarginRequirements
 from gateway.scalars import BigInt, DateTime, Decimal
 from shared.domain import positions
+from shared.domain.interest import debt_of
 from shared.domain.money import whole_tokens
 from shared.events.margin import transition_id
 from shared.risk.measurement_policy import RiskMethod as Method
 
 
-@strawberry.type(description="What an account holds and owes in one asset on one chain.")
+@strawberry.type(
+    description=(
+        "What an account holds and owes in one asset on one chain. Debt bears interest: it is kept in shares "
+        "of the market, and shown as of the latest tick, rounded up as the vault does; null before the first "
+        "tick that has the market."
+    )
+)
 class Position:
     chain_id: int
     asset: str
     decimals: int
     collateral_base: BigInt = strawberry.field(description="In base units.")
-    debt_base: BigInt = strawberry.field(description="In base units.")
+    debt_shares: BigInt = strawberry.field(description="Shares of the market's debt.")
+    debt_base: BigInt | None = strawberry.field(description="In base units.")
     collateral: Decimal = strawberry.field(description="In whole tokens.")
-    debt: Decimal = strawberry.field(description="In whole tokens.")
+    debt: Decimal | None = strawberry.field(description="In whole tokens.")
 
 
 @strawberry.type(description="One account's credit line across chains.")
@@ -115,22 +123,32 @@ class Account:
         return escrow_page(rows, first=first, after=after)
 
 
-def from_account(account: positions.Account) -> Account:
-    """The account of a stored one."""
+def from_account(info: Info, account: positions.Account) -> Account:
+    """The account of a stored one, its debts as of the latest tick."""
+    tick = info.context.live.book.tick
+    indexes = {} if tick is None else tick.borrow_indexes
     return Account(
         id=account.account_id,  # type: ignore[arg-type]
         version=account.version,
         as_of=account.as_of,
         positions=[
-            Position(
-                chain_id=position.chain_id,
-                asset=position.asset,
-                decimals=position.decimals,
-                collateral_base=BigInt(position.collateral_base),
-                debt_base=BigInt(position.debt_base),
-                collateral=whole_tokens(position.collateral_base, position.decimals),
-                debt=whole_tokens(position.debt_base, position.decimals),
-            )
+            _position(position, indexes.get(position.key))
             for _, position in sorted(account.positions.items())
         ],
+    )
+
+
+def _position(position: positions.Position, index: int | None) -> Position:
+    debt_base: int | None = 0
+    if position.debt_shares:
+        debt_base = None if index is None else debt_of(position.debt_shares, index)
+    return Position(
+        chain_id=position.chain_id,
+        asset=position.asset,
+        decimals=position.decimals,
+        collateral_base=BigInt(position.collateral_base),
+        debt_shares=BigInt(position.debt_shares),
+        debt_base=None if debt_base is None else BigInt(debt_base),
+        collateral=whole_tokens(position.collateral_base, position.decimals),
+        debt=None if debt_base is None else whole_tokens(debt_base, position.decimals),
     )

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.margin.types import Margin
+from shared.domain.columns import Columns, held_columns
 from shared.domain.margin import MarginRecord, State, state_of
-from shared.domain.market import UsableMarks, core_marks, factor_table
+from shared.domain.market import UsableMarks
 from shared.domain.money import usd
 from shared.domain.network import Network
+from shared.domain.positions import Position
 from shared.events.margin import MarginTransition
+from shared.events.positions import Position as EventPosition
 from shared.events.prices import PriceTick
 from shared.risk.evaluator import BookEvaluator, Marks
 from shared.risk.margin import health_pct
-from shared.risk.positions import Position
 from shared.risk.states import MarginState
 
 # By the risk core's code; an account that has never been evaluated has none.
@@ -32,10 +34,22 @@ _STATES = {int(code): state_of(code) for code in MarginState if code is not Marg
 class Holding:
     """One position: what :class:`shared.domain.positions.Position` and the event's have in common."""
 
+    chain_id: int
     asset: str
     decimals: int
     collateral_base: int
-    debt_base: int
+    debt_shares: int
+
+    @classmethod
+    def of(cls, position: Position | EventPosition) -> Holding:
+        """The holding of a stored position, or of an announced one."""
+        return cls(
+            position.chain_id,
+            position.asset,
+            position.decimals,
+            position.collateral_base,
+            position.debt_shares,
+        )
 
 
 @dataclass(slots=True)
@@ -44,7 +58,8 @@ class _Account:
     number: int
     version: int
     as_of: datetime
-    assets: tuple[str, ...]
+    held: tuple[tuple[str, int], ...]
+    """Asset and column of each side of something."""
     transitions: int = 0
     changed_at_tick: int = 0
     margin: Margin | None = None
@@ -59,13 +74,14 @@ class LiveBook:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._index, factors = factor_table(network)
-        self._evaluator = BookEvaluator(factors, network.margin_policy)
+        self._columns = Columns(network)
+        self._evaluator = BookEvaluator(
+            self._columns.factors, network.margin_policy, tuning=self._columns.tuning
+        )
         self._accounts: dict[str, _Account] = {}
         self._by_number: dict[int, _Account] = {}
         self._free_numbers: list[int] = []
         self._dirty: set[str] = set()
-        self._unlisted = len(self._index)
         self._usable: UsableMarks = {}
         self._revalue_all = False
         self._evaluation_due = False
@@ -84,18 +100,23 @@ class LiveBook:
         known = self._accounts.get(account_id)
         if known is not None and known.version >= version:
             return False
-        held = [holding for holding in holdings if holding.collateral_base or holding.debt_base]
-        assets = tuple(sorted({holding.asset for holding in held}))
+        listed = list(holdings)
+        held = held_columns(
+            self._columns, ((h.chain_id, h.asset, h.collateral_base, h.debt_shares) for h in listed)
+        )
         if known is None:
             number = self._free_numbers.pop() if self._free_numbers else len(self._accounts)
-            known = _Account(account_id, number, version, as_of, assets)
+            known = _Account(account_id, number, version, as_of, held)
             self._accounts[account_id] = self._by_number[number] = known
-        known.version, known.as_of, known.assets = version, as_of, assets
+        known.version, known.as_of, known.held = version, as_of, held
         self._evaluator.replace_account(
             known.number,
             [
-                Position(self._index.get(h.asset, self._unlisted), h.decimals, h.collateral_base, h.debt_base)
-                for h in held
+                position
+                for h in listed
+                for position in self._columns.positions(
+                    h.chain_id, h.asset, h.decimals, h.collateral_base, h.debt_shares
+                )
             ],
         )
         self._touch(account_id)
@@ -207,7 +228,13 @@ class LiveBook:
         valued_state = _STATES.get(recorded)
         missing: list[str] = []
         if unvalued or self.tick is None:
-            missing = [asset for asset in account.assets if not self._is_usable(asset)]
+            missing = list(
+                dict.fromkeys(
+                    asset
+                    for asset, column in account.held
+                    if not self._columns.is_usable(column, self._usable)
+                )
+            )
         # An account that holds nothing has no mark to miss; without a tick it is still not valued.
         is_valued = not missing and self.tick is not None and valued_state is not None
         return Margin(
@@ -224,19 +251,15 @@ class LiveBook:
             as_of=self.tick.as_of if self.tick else account.as_of,
         )
 
-    def _is_usable(self, asset: str) -> bool:
-        return asset in self._usable
-
     def _core_marks(self) -> Marks:
-        return core_marks(tuple(self._index), self._usable)
+        return self._columns.marks(self._usable)
 
     def _touch(self, account_id: str) -> None:
         self._dirty.add(account_id)
         self._evaluation_due = True
 
     def _usable_at(self, now: datetime) -> UsableMarks:
-        marks = {} if self.tick is None else self.tick.usable_marks_at(now, self._network.tick_max_age_s)
-        return {asset: mark for asset, mark in marks.items() if asset in self._index}
+        return {} if self.tick is None else self.tick.usable_marks_at(now, self._network.tick_max_age_s)
 
     def _evaluate(self) -> None:
         self._evaluation_due = False

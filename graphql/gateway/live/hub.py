@@ -224,10 +224,7 @@ class LiveHub:
                     account_id,
                     account.version,
                     account.as_of,
-                    [
-                        Holding(p.asset, p.decimals, p.collateral_base, p.debt_base)
-                        for p in account.positions.values()
-                    ],
+                    [Holding.of(p) for p in account.positions.values()],
                 )
                 if account_id in records:
                     self.book.put_record(account_id, records[account_id][0])
@@ -300,7 +297,7 @@ class LiveHub:
             event.account_id,
             event.version,
             event.as_of,
-            [Holding(p.asset, p.decimals, p.collateral_base, p.debt_base) for p in event.positions],
+            [Holding.of(p) for p in event.positions],
         )
 
     def _announce(self, transition: MarginTransition) -> None:

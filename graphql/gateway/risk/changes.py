@@ -9,6 +9,8 @@ import strawberry
 
 from gateway.errors import BadUserInputError, LimitExceededError
 from gateway.scalars import BigInt
+from shared.domain.interest import shares_of_loan, shares_of_payment
+from shared.domain.market import Market
 from shared.domain.network import Network
 from shared.domain.positions import Account, Position, position_key
 from shared.risk.positions import MAX_AMOUNT_BASE
@@ -28,9 +30,10 @@ class PositionChange:
 
 
 def apply_changes(
-    account: Account, changes: Sequence[PositionChange], network: Network, argument: str
+    account: Account, changes: Sequence[PositionChange], network: Network, market: Market, argument: str
 ) -> Account:
-    """The account after all changes together; its version is the one they start from.
+    """The account after all changes together, made at the market's indexes; its version is the one they start
+    from.
 
     Raises:
         BadUserInputError: naming the field of the change that cannot be made.
@@ -57,7 +60,7 @@ def apply_changes(
             collateral_base=_balance(
                 position.collateral_base, change.collateral_base_delta, f"{path}.collateralBaseDelta"
             ),
-            debt_base=_balance(position.debt_base, change.debt_base_delta, f"{path}.debtBaseDelta"),
+            debt_shares=_debt_shares(market, position, change.debt_base_delta, f"{path}.debtBaseDelta"),
         )
     return replace(account, positions=after)
 
@@ -96,6 +99,21 @@ def _chain_id(account: Account, change: PositionChange, network: Network, path: 
             else f"must be given: no chain lists {change.asset}",
         )
     return candidates.pop()
+
+
+def _debt_shares(market: Market, position: Position, delta: int, path: str) -> int:
+    """The shares of a debt after a loan or a payment, by the vault's own rounding."""
+    if delta == 0:
+        return position.debt_shares
+    before, index = market.debt_base(position), market.indexes.get(position.key)
+    if before is None or index is None:
+        raise BadUserInputError(path, f"cannot be valued: no tick has had the market {position.key} yet")
+    after = _balance(before, delta, path)
+    if after == 0:
+        return 0
+    if delta > 0:
+        return position.debt_shares + shares_of_loan(delta, index)
+    return position.debt_shares - shares_of_payment(-delta, index)
 
 
 def _balance(before: int, delta: int, path: str) -> int:

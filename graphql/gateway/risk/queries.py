@@ -39,7 +39,7 @@ class RiskQueries:
         holder = await find_holder(info, wanted)
         if holder is None:
             raise AccountNotFoundError(wanted, "accountId")
-        changed = apply_changes(holder.account, changes, info.context.network, "changes")
+        changed = apply_changes(holder.account, changes, info.context.network, latest_market(info), "changes")
         return await asyncio.to_thread(preview, latest_market(info), holder, changed)
 
     @strawberry.field(

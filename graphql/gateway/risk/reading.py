@@ -31,6 +31,7 @@ def present_market(network: Network, live: LiveHub) -> Market:
     return Market.at(
         network,
         {} if tick is None else tick.usable_marks_at(now, network.tick_max_age_s),
+        indexes={} if tick is None else tick.borrow_indexes,
         tick_sequence=None if tick is None else tick.sequence,
         as_of=now if tick is None else tick.as_of,
     )

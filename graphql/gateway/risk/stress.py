@@ -131,7 +131,7 @@ def stress_test(market: Market, stress: Stress, holders: Sequence[Holder]) -> St
                 unvalued_assets=[
                     asset
                     for asset in before.holder.held_assets
-                    if asset in missing or asset not in market.prices
+                    if asset in missing or asset in before.unvalued_assets
                 ],
             )
         )

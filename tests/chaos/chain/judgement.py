@@ -130,12 +130,12 @@ def _wrong_positions(chain: LocalChain, deployment: Deployment, messages: Sequen
             event.asset,
             event.decimals,
             event.collateral_base,
-            event.debt_base,
+            event.debt_shares,
             sequence=event.sequence,
             revision=event.revision,
         )
         if isinstance(message, EventRetracted):
-            undone = before(position, event.action, event.amount_base)
+            undone = before(position, event.action, event.amount_base, event.borrow_index)
             position = replace(undone, revision=message.revision, retracted=True)
         known = accounts.get(event.account_id)
         accounts[event.account_id] = (
@@ -146,9 +146,9 @@ def _wrong_positions(chain: LocalChain, deployment: Deployment, messages: Sequen
         1
         for account_id, account in accounts.items()
         if {
-            position.asset: (position.collateral_base, position.debt_base)
+            position.asset: (position.collateral_base, position.debt_shares)
             for position in account.positions.values()
-            if position.collateral_base or position.debt_base
+            if position.collateral_base or position.debt_shares
         }
         != truth[account_id]
     )

@@ -165,12 +165,14 @@ def test_a_market_changed() -> None:
     }
 
 
-def test_interest_that_positions_cannot_follow_is_refused() -> None:
-    with pytest.raises(TerminalError, match="USDC bears interest"):
-        decode_log(CHAIN, _market(rate_per_second=1), BLOCK_TIME)
+def test_a_market_that_bears_interest_is_reported_with_index_and_rate() -> None:
+    market = decode_log(CHAIN, _market(rate_per_second=7), BLOCK_TIME)
+    assert isinstance(market, MarketChanged)
+    assert market.rate_per_second == 7
     grown = _log("PositionChanged", [ALICE, USDC], [3, 4, 7, 0, 9, 10, 0, 0, RAY + 1], VAULT)
-    with pytest.raises(TerminalError, match="USDC bears interest"):
-        decode_log(CHAIN, grown, BLOCK_TIME)
+    position = decode_log(CHAIN, grown, BLOCK_TIME)
+    assert isinstance(position, PositionChanged)
+    assert (position.debt_shares, position.debt_base, position.borrow_index) == (9, 10, RAY + 1)
 
 
 def test_the_native_asset_has_the_zero_address() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.domain.interest import RAY, RAY_DECIMALS
 from shared.domain.margin import MarginRecord, State, state_of
 from shared.domain.margin_book import Decision, MarginBook, Reading
 from shared.domain.market import UsableMarks
-from shared.domain.marks import UsableMark
-from shared.domain.network import Asset, Network
-from shared.domain.positions import Account, Position
+from shared.domain.marks import UsableMark, with_debt_marks
+from shared.domain.network import NATIVE_ASSET, Asset, Chain, Network, Token
+from shared.domain.positions import Account, Position, position_key
 from shared.domain.price_sources import PricePolicy, Valuation
 from shared.risk.policy import MarginPolicy
 from shared.risk.positions import AssetFactors
@@ -49,9 +51,34 @@ NETWORK = Network(
         "ETH": Asset("ETH", Decimal(1), Decimal(1), PRICES),
         "USDC": Asset("USDC", Decimal(1), Decimal(1), PRICES),
     },
-    chains={},
+    chains={
+        chain_id: Chain(
+            chain_id=chain_id,
+            name=f"chain {chain_id}",
+            confirmations=0,
+            finality=0,
+            start_block=0,
+            block_range=1,
+            vault=NATIVE_ASSET,
+            escrow_factory=NATIVE_ASSET,
+            multicall=NATIVE_ASSET,
+            tokens={asset: Token(asset, NATIVE_ASSET, 0) for asset in ASSETS},
+        )
+        for chain_id in (1, 2)
+    },
 )
 ONE = UsableMark.plain(Decimal(1))
+
+
+def marked(usable: UsableMarks, indexes: Mapping[str, int] | None = None) -> UsableMarks:
+    """Marks, and debts' at some indexes by asset, on each of the network's chains; without any, at one."""
+    grown = dict.fromkeys(ASSETS, RAY) if indexes is None else indexes
+    by_market = {
+        position_key(chain_id, asset): grown[asset] for chain_id in NETWORK.chains for asset in grown
+    }
+    return with_debt_marks(usable, by_market)
+
+
 ACCOUNTS = ("0xaa", "0xbb", "0xcc", "0xdd")
 
 # Round figures, so that accounts often stand exactly on a threshold.
@@ -71,6 +98,10 @@ prices = st.dictionaries(
         st.builds(_with_confidence, levels, st.sampled_from([Decimal("0.02"), Decimal("0.1")])),
     ),
 )
+# Nothing, a wei's worth, and what takes an account from one threshold to the next.
+growths = st.fixed_dictionaries(
+    {asset: st.sampled_from([0, 0, 1, RAY // 10**9, RAY // 4]) for asset in ASSETS}
+)
 holdings = st.fixed_dictionaries({asset: st.tuples(amounts, amounts) for asset in ASSETS})
 
 
@@ -80,19 +111,28 @@ class Model:
 
     accounts: dict[str, Account] = field(default_factory=dict)
     records: dict[str, MarginRecord] = field(default_factory=dict)
+    indexes: dict[str, int] = field(default_factory=dict)
 
     def held(self, account: Account) -> list[str]:
         return sorted(
             position.asset
             for position in account.positions.values()
-            if position.collateral_base or position.debt_base
+            if position.collateral_base or position.debt_shares
         )
 
     def state(self, account: Account, marks: UsableMarks, previous: State | None) -> State:
         held = [(ASSETS.index(each.asset), each) for each in account.positions.values()]
         return state_of(
             oracle_state(
-                [RiskPosition(index, 0, each.collateral_base, each.debt_base) for index, each in held],
+                [
+                    RiskPosition(
+                        index,
+                        RAY_DECIMALS,
+                        each.collateral_base * RAY,
+                        each.debt_shares * self.indexes.get(each.asset, RAY),
+                    )
+                    for index, each in held
+                ],
                 [marks.get(asset, ONE).collateral_price for asset in ASSETS],
                 [
                     AssetFactors(NETWORK.assets[asset].collateral_factor, NETWORK.assets[asset].borrow_factor)
@@ -156,7 +196,7 @@ def _said(decisions: list[Decision]) -> dict[str, tuple[State, State | None, boo
 
 
 moves = st.one_of(
-    st.tuples(st.just("tick"), prices),
+    st.tuples(st.just("tick"), st.tuples(prices, growths)),
     st.tuples(st.just("positions"), st.tuples(st.sampled_from(ACCOUNTS), holdings)),
     st.tuples(st.just("old positions"), st.tuples(st.sampled_from(ACCOUNTS), holdings)),
     st.tuples(st.just("redelivery"), st.none()),
@@ -183,7 +223,11 @@ def test_every_decision_is_the_one_of_exact_arithmetic(story: list[tuple[str, An
             book = model.restart()
         elif move == "tick":
             sequence += 1
-            latest = detail
+            prices_now, grown_by = detail
+            model.indexes = {
+                asset: model.indexes.get(asset, RAY) + grown for asset, grown in grown_by.items()
+            }
+            latest = marked(prices_now, model.indexes)
         if move not in {"tick", "redelivery"} or sequence == 0:
             continue
         expected = model.expect(latest)
@@ -214,7 +258,8 @@ def _check_valuation(model: Model, decision: Decision, marks: UsableMarks) -> No
         mark = marks.get(position.asset, ONE)
         factor = Fraction(asset.collateral_factor)
         collateral += position.collateral_base * Fraction(mark.collateral_price) * factor
-        debt += position.debt_base * Fraction(mark.debt_price) / Fraction(asset.borrow_factor)
+        index = Fraction(model.indexes.get(position.asset, RAY), RAY)
+        debt += position.debt_shares * index * Fraction(mark.debt_price) / Fraction(asset.borrow_factor)
     assert abs(Fraction(record.valuation.collateral_usd) - collateral) <= Fraction(1, 10**6)
     assert abs(Fraction(record.valuation.debt_usd) - debt) <= Fraction(1, 10**6)
     if debt == 0:
@@ -229,7 +274,7 @@ def _book(**held: tuple[int, int]) -> MarginBook:
     return book
 
 
-FAIR: UsableMarks = {"ETH": ONE, "USDC": ONE, "WBTC": ONE}
+FAIR: UsableMarks = marked({"ETH": ONE, "USDC": ONE, "WBTC": ONE})
 
 
 def _at(price: str) -> UsableMark:
@@ -290,6 +335,7 @@ def test_new_positions_without_a_new_state_are_acknowledged_once() -> None:
 def test_reading_one_and_reading_all_agree(
     held: dict[str, dict[str, tuple[int, int]]], first: UsableMarks, second: UsableMarks
 ) -> None:
+    first, second = marked(first), marked(second)
     book = MarginBook(NETWORK)
     for account_id, positions in held.items():
         book.replace_positions(_account(account_id, 1, positions))

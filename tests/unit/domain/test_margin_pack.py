@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.domain.columns import Columns
 from shared.domain.margin import MarginRecord, Standing, State
 from shared.domain.margin_book import MarginBook
 from shared.domain.margin_pack import (
@@ -29,16 +30,20 @@ from shared.domain.marks import UsableMark
 from shared.domain.packed_book import packed_book
 from shared.domain.positions import Account, Position
 from shared.domain.sharding import SHARD_COUNTS, SLOTS, Shard, shard_of, slot_of
-from shared.risk.positions import AssetFactors, FactorTable
 from shared.risk.positions import Position as RiskPosition
-from tests.unit.domain.test_margin_book import NETWORK
+from tests.unit.domain.test_margin_book import NETWORK, marked
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ASSETS = ("ETH", "USDC", "WBTC", "DAI", "ZRX")
 
 amounts = st.one_of(st.just(0), st.integers(1, 300), st.integers(0, 2**256 - 1))
 positions = st.builds(
-    PackedPosition, st.sampled_from(ASSETS), st.integers(0, 77), collateral_base=amounts, debt_base=amounts
+    PackedPosition,
+    st.integers(1, 3),
+    st.sampled_from(ASSETS),
+    st.integers(0, 77),
+    collateral_base=amounts,
+    debt_shares=amounts,
 )
 valued = st.sampled_from([state for state in State if state is not State.UNVALUED])
 standings = st.builds(
@@ -86,7 +91,7 @@ def test_a_pack_is_a_function_of_its_accounts_alone() -> None:
 
 def _row(account_id: str, version: int = 1) -> PackedAccount:
     standing = Standing(State.HEALTHY, State.HEALTHY, 1, 1, 1, START)
-    return PackedAccount(account_id, version, (PackedPosition("ETH", 18, 10**18, 0),), standing, 1)
+    return PackedAccount(account_id, version, (PackedPosition(1, "ETH", 18, 10**18, 0),), standing, 1)
 
 
 def _recompressed(change: Callable[[bytes], bytes]) -> bytes:
@@ -103,7 +108,7 @@ PACK = encode_pack([_row("0x01"), _row("0x02")], bucket=0, buckets=1)
         (PACK[:-9], "ends early"),
         (b"not a pack", "cannot be read"),
         (PACK[:40] + bytes([PACK[40] ^ 1]) + PACK[41:], "cannot be read|ends early"),
-        (_recompressed(lambda raw: raw.replace(b'"format": 1', b'"format": 2')), "format 2"),
+        (_recompressed(lambda raw: raw.replace(b'"format": 2', b'"format": 1')), "format 1"),
         (_recompressed(lambda raw: raw.replace(b'"bucket": 0', b'"bucket": 7')), "is of bucket 7"),
         (_recompressed(lambda raw: raw[:-1]), "do not fit"),
         (_recompressed(lambda raw: raw + b"\0"), "do not fit"),
@@ -148,7 +153,7 @@ def test_a_book_from_packs_decides_as_one_from_accounts(
         assert packed.version(account_id) == plain.version(account_id)
         if account_id in plain:
             assert packed.held_assets(account_id) == plain.held_assets(account_id)
-    for sequence, marks in ((2**41, first), (2**41 + 1, second)):
+    for sequence, marks in ((2**41, marked(first)), (2**41 + 1, marked(second))):
         moment = START + timedelta(seconds=sequence % 100)
         decided = [
             [
@@ -163,7 +168,7 @@ def test_a_book_from_packs_decides_as_one_from_accounts(
 def _account(packed: PackedAccount) -> Account:
     held = {
         str(number): Position(
-            number + 1, each.asset, each.decimals, each.collateral_base, each.debt_base, sequence=1
+            each.chain_id, each.asset, each.decimals, each.collateral_base, each.debt_shares, sequence=1
         )
         for number, each in enumerate(packed.positions)
     }
@@ -177,15 +182,18 @@ def _record(account_id: str, standing: Standing) -> MarginRecord:
 @settings(max_examples=30, deadline=None)
 @given(books)
 def test_the_weights_are_those_of_the_risk_core(book: list[PackedAccount]) -> None:
-    factors = FactorTable([AssetFactors(Decimal("0.8"), Decimal("0.7")), AssetFactors(), AssetFactors()])
+    columns = Columns(NETWORK)
     packed = decode_packs([(0, encode_pack(book, bucket=0, buckets=1))], buckets=1)
-    indexes = np.array([min(ASSETS.index(asset), 2) for asset in packed.assets], np.int32)
     rows = np.arange(len(packed))
-    built = packed_book(packed, rows, factors, indexes)
+    built = packed_book(packed, rows, columns)
     for row, each in enumerate(packed.accounts().values()):
-        expected = factors.row(
-            RiskPosition(min(ASSETS.index(p.asset), 2), p.decimals, p.collateral_base, p.debt_base)
+        expected = columns.factors.row(
+            position
             for p in each.positions
+            for position in (
+                RiskPosition(columns.of_collateral(p.asset), p.decimals, p.collateral_base, 0),
+                RiskPosition(columns.of_debt(p.chain_id, p.asset), p.decimals, 0, p.debt_shares),
+            )
         )
         found = built.entry(built.row_of(row))
         for assets, weights in ((0, 1), (2, 3)):

@@ -29,7 +29,7 @@ def histories(draw: st.DrawFn) -> list[Report]:
             asset=asset,
             decimals=18,
             collateral_base=draw(st.integers(0, 2**256 - 1)),
-            debt_base=draw(st.integers(0, 2**256 - 1)),
+            debt_shares=draw(st.integers(0, 2**256 - 1)),
             sequence=counts[chain_id],
         )
         reports.append((position, START + timedelta(seconds=number)))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.escrows import EscrowStep, Refunded, Released
+from shared.domain.interest import RAY, debt_of, shares_of_loan, shares_of_payment
 from shared.domain.positions import Account, Position, PositionAction, apply_position, before
 from shared.domain.steps import StepError, StepRecord
 from tests.unit.domain.escrow_lives import FOLDS, NEXT_STEPS, numbered
@@ -28,6 +29,7 @@ class Report:
     position: Position
     action: PositionAction
     amount_base: int
+    borrow_index: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def position_messages(draw: st.DrawFn) -> tuple[list[Message], dict[str, tuple[i
     for message in chain:
         assert isinstance(message.body, Report)
         position = message.body.position
-        balances[position.asset] = (position.collateral_base, position.debt_base)
+        balances[position.asset] = (position.collateral_base, position.debt_shares)
     return announced, balances
 
 
@@ -68,20 +70,22 @@ def _next_report(draw: st.DrawFn, chain: list[Message], revision: int) -> Messag
     ]
     known = standing[-1] if standing else Position(1, asset, 18, 0, 0, sequence=0)
     action = draw(st.sampled_from(PositionAction))
-    collateral, debt = known.collateral_base, known.debt_base
-    held = collateral if action in TAKES_COLLATERAL else debt
+    collateral, debt = known.collateral_base, known.debt_shares
+    index = draw(st.integers(RAY, 3 * RAY))
+    held = collateral if action in TAKES_COLLATERAL else debt_of(debt, index)
     amount = draw(st.integers(0, held if action in TAKES_COLLATERAL | TAKES_DEBT else 10))
     if action in TAKES_COLLATERAL:
         collateral -= amount
     elif action in TAKES_DEBT:
-        debt -= amount
+        # As the vault does: all of it, or what the payment extinguishes.
+        debt = 0 if amount >= held else debt - shares_of_payment(amount, index)
     elif action is PositionAction.DEPOSIT:
         collateral += amount
     elif action is PositionAction.BORROW:
-        debt += amount
+        debt += shares_of_loan(amount, index)
     number = len(chain) + 1
     position = Position(1, asset, 18, collateral, debt, sequence=number, revision=revision)
-    return Message(number, Report(position, action, amount), revision)
+    return Message(number, Report(position, action, amount, index), revision)
 
 
 def _project(messages: list[Message]) -> Account | None:
@@ -90,7 +94,9 @@ def _project(messages: list[Message]) -> Account | None:
         assert isinstance(message.body, Report)
         position = message.body.position
         if message.retracted_at is not None:
-            undone = before(position, message.body.action, message.body.amount_base)
+            undone = before(
+                position, message.body.action, message.body.amount_base, message.body.borrow_index
+            )
             position = replace(undone, revision=message.retracted_at, retracted=True)
         account = apply_position(account, ACCOUNT, position, MOMENT) or account
     return account
@@ -105,7 +111,8 @@ def test_positions_end_as_the_chain_does(
         account = _project(messages)
         positions = {} if account is None else account.positions
         held = {
-            position.asset: (position.collateral_base, position.debt_base) for position in positions.values()
+            position.asset: (position.collateral_base, position.debt_shares)
+            for position in positions.values()
         }
         assert {asset: held[asset] for asset in balances} == balances
         assert all(held[asset] == (0, 0) for asset in held if asset not in balances)
@@ -163,4 +170,4 @@ def test_two_steps_of_one_number_and_revision_contradict_each_other() -> None:
 
 def test_balances_that_an_action_cannot_have_left_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot have left"):
-        before(Position(1, "ETH", 18, 4, 0, sequence=1), PositionAction.DEPOSIT, 5)
+        before(Position(1, "ETH", 18, 4, 0, sequence=1), PositionAction.DEPOSIT, 5, RAY)

@@ -29,7 +29,7 @@ from shared.events.margin import (
 )
 from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.positions import Position, PositionsChanged, positions_id
-from shared.events.prices import LastGood, Mark, PriceTick, SourceQuote, tick_id
+from shared.events.prices import LastGood, Mark, MarketIndex, PriceTick, SourceQuote, tick_id
 from shared.events.settlement import (
     DvpCreated,
     DvpDeposited,
@@ -87,6 +87,15 @@ TICK = PriceTick(
     sequence=7,
     as_of=AS_OF,
     block_numbers={"31337": 12},
+    markets=(
+        MarketIndex(
+            chain_id=31337,
+            asset="USDC",
+            borrow_index=10**27 + 5,
+            rate_per_second=10**17,
+            reported_at=AS_OF,
+        ),
+    ),
     marks=(
         Mark(
             asset="ETH",
@@ -266,8 +275,8 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
             version=9,
             as_of=AS_OF,
             positions=(
-                Position(chain_id=1, asset="ETH", decimals=18, collateral_base=2 * 10**18, debt_base=0),
-                Position(chain_id=1, asset="USDC", decimals=6, collateral_base=0, debt_base=10**9),
+                Position(chain_id=1, asset="ETH", decimals=18, collateral_base=2 * 10**18, debt_shares=0),
+                Position(chain_id=1, asset="USDC", decimals=6, collateral_base=0, debt_shares=10**9),
             ),
         ),
     ),

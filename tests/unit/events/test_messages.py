@@ -129,7 +129,7 @@ UNITS = TypeAdapter(BaseUnits)
 
 @given(st.integers(0, UINT256_MAX))
 def test_every_uint256_survives_the_wire(amount: int) -> None:
-    position = Position(chain_id=1, asset="ETH", decimals=18, collateral_base=amount, debt_base=0)
+    position = Position(chain_id=1, asset="ETH", decimals=18, collateral_base=amount, debt_shares=0)
     written = json.loads(position.model_dump_json())
     assert written["collateral_base"] == str(amount)
     assert Position.model_validate_json(json.dumps(written)) == position
