@@ -160,8 +160,7 @@ def _applied_sequence(position: Position) -> int:
 
 
 def _stored(position: Position) -> VaultBalance:
-    # The decoder takes no event of a market that bears interest, and without interest a share is a base unit.
-    return VaultBalance(position.collateral_base, position.debt_base)
+    return VaultBalance(position.collateral_base, position.debt_shares)
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,6 +335,6 @@ def _as_of_no_event(position: Any) -> Any:
         asset=position.asset,
         decimals=position.decimals,
         collateral_base=7,
-        debt_base=0,
+        debt_shares=0,
         sequence=0,
     )

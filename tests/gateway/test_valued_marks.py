@@ -26,7 +26,9 @@ AMOUNTS = st.integers(0, 10**6)
 CONFIDENCES = st.sampled_from([Decimal(0), Decimal("0.001"), Decimal("0.029")])
 
 
-def _tick(sequence: int, marks: dict[str, tuple[Decimal, Decimal]]) -> PriceTick:
+def _tick(
+    sequence: int, marks: dict[str, tuple[Decimal, Decimal]], borrow_index: int = RAY
+) -> PriceTick:
     return PriceTick(
         event_id=f"tick:{sequence}",
         sequence=sequence,
@@ -46,7 +48,7 @@ def _tick(sequence: int, marks: dict[str, tuple[Decimal, Decimal]]) -> PriceTick
             for asset, (price, share) in marks.items()
         ),
         markets=tuple(
-            market_index(asset, NOW, borrow_index=RAY + sequence * RAY // 7, chain_id=1) for asset in marks
+            market_index(asset, NOW, borrow_index=borrow_index, chain_id=1) for asset in marks
         ),
     )
 
@@ -74,7 +76,7 @@ def test_recorded_live_and_risk_margins_are_one(
     recorded.replace_positions(account)
     live.put_positions("0xaa", 1, NOW, [Holding(1, asset, 3, *amounts) for asset, amounts in held.items()])
     for sequence, marks in enumerate(ticks, 1):
-        tick = _tick(sequence, marks)
+        tick = _tick(sequence, marks, RAY + sequence * RAY // 7)
         before = recorded.standing("0xaa")
         recorded.decide(tick.usable_marks(), tick_sequence=sequence, as_of=NOW)
         live.apply_tick(tick, NOW)

@@ -28,7 +28,8 @@ def test_the_vault_and_the_platform_believe_a_price_for_the_same_time() -> None:
     }
 
 
-def test_no_market_bears_interest_until_positions_follow_it() -> None:
+def test_no_local_market_bears_interest() -> None:
+    """Stories compare amounts exactly, whenever they are told; tests/functions/test_interest.py has rates."""
     for entry in NETWORK["assets"]:
         curve = entry["curve"]
         assert (curve["baseBps"], curve["slopeBelowBps"], curve["slopeAboveBps"]) == (0, 0, 0)
