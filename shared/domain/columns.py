@@ -1,9 +1,10 @@
 """Where prices and debts stand in the risk core's arrays of marks.
 
 A debt is kept in shares of a market, one per chain and asset, whose index only time moves. So the core weighs
-it in whole shares, in a *column* of that market, and the column's mark is USD per whole share: the asset's
-price times the index (:func:`shared.domain.marks.with_debt_marks`). Interest is then a move of marks like any other. What the core proves of moves of marks
-(:mod:`shared.risk.index`), and its exact decisions, hold for accruing debts without a word about time.
+it in whole shares, in a *column* of that market, and the column's mark is USD per whole share: what a debt in
+the asset is valued at, times the index (:func:`shared.domain.marks.with_debt_marks`). Interest is then a move
+of marks like any other: what the core proves of moves of marks (:mod:`shared.risk.index`), and its exact
+decisions, hold for accruing debts without a word about time.
 
 Margin counts ``shares · index`` as the rational number that it is. The vault asks for it rounded up to a base
 unit, so the two differ by less than one base unit per debt.
@@ -19,6 +20,7 @@ from shared.domain.positions import position_key
 from shared.risk.evaluator import Marks
 from shared.risk.index import DEFAULT_TUNING, IndexTuning
 from shared.risk.positions import AssetFactors, FactorTable, Position
+
 
 class Columns:
     """The listed assets in order, every listed market, and one column more, which never has a mark.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 RAY_DECIMALS = 27
-RAY = 10**RAY_DECIMALS
+RAY = 10**27
 BPS = 10_000
 SECONDS_PER_YEAR = 365 * 86_400
 MAX_INDEX = 2**128 - 1

@@ -156,7 +156,7 @@ class PriceTick(Event):
         return moment - self.as_of <= timedelta(seconds=max_age_s)
 
     def usable_marks(self) -> dict[str, UsableMark]:
-        """What every asset that has a usable mark is valued at, and by the market every share of debt in it."""
+        """What every asset with a usable mark is valued at, and by market what a share of debt in it is."""
         usable = {mark.asset: each for mark in self.marks if (each := mark.usable) is not None}
         return with_debt_marks(usable, self.borrow_indexes)
 

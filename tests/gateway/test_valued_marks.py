@@ -26,9 +26,7 @@ AMOUNTS = st.integers(0, 10**6)
 CONFIDENCES = st.sampled_from([Decimal(0), Decimal("0.001"), Decimal("0.029")])
 
 
-def _tick(
-    sequence: int, marks: dict[str, tuple[Decimal, Decimal]], borrow_index: int = RAY
-) -> PriceTick:
+def _tick(sequence: int, marks: dict[str, tuple[Decimal, Decimal]], borrow_index: int = RAY) -> PriceTick:
     return PriceTick(
         event_id=f"tick:{sequence}",
         sequence=sequence,
@@ -47,9 +45,7 @@ def _tick(
             )
             for asset, (price, share) in marks.items()
         ),
-        markets=tuple(
-            market_index(asset, NOW, borrow_index=borrow_index, chain_id=1) for asset in marks
-        ),
+        markets=tuple(market_index(asset, NOW, borrow_index=borrow_index, chain_id=1) for asset in marks),
     )
 
 
