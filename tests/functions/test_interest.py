@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
-from local.chain import ASSETS as LOCAL_ASSETS
 from local.chain import Transaction, borrow, calldata, deposit, repay
 from shared.chain import abi, blocks
 from shared.chain.rpc import quantity
@@ -16,29 +15,11 @@ from shared.domain.interest import RAY
 from shared.events import topics
 from shared.stores import accounts, markets, supplies
 from tests.functions.conftest import Caller, Market, Tap
+from tests.functions.lending import charge_interest, pass_time
 from tests.functions.relaying import relay, reorganise
 
 A_DAY_S = 86_400
-CAP = 10**27
-CONFIGURE = (
-    "configureAsset(address,(uint16,uint16,uint16,uint16,(uint16,uint16,uint16,uint16),"
-    "uint128,uint128,uint128))"
-)
 ASSETS = ("USDC", "ETH")
-
-
-def _charge_interest(market: Market) -> None:
-    """Give two markets a curve with a base rate, so that a debt grows however much is lent."""
-    for asset, cap in (("USDC", 10**20), ("ETH", CAP)):
-        parameters = (10_000, 10_000, 500, 1_000, (700, 900, 9_000, 8_000), cap, cap, cap)
-        data = calldata(CONFIGURE, market.deployment.tokens[asset], parameters)
-        market.chain.mine([Transaction(market.deployment.owner, market.deployment.vault, data)])
-
-
-def _pass(market: Market, seconds: int) -> None:
-    """Let time pass on the chain; its feeds are fresh afterwards."""
-    market.chain.client.call("evm_increaseTime", seconds)
-    market.chain.set_prices(market.deployment, {asset.asset: asset.price for asset in LOCAL_ASSETS})
 
 
 def _lend(market: Market, account: str, amount_base: int) -> None:
@@ -101,20 +82,20 @@ def follow(call: Caller, tap: Callable[[str], Tap]) -> Callable[[], None]:
 def test_debts_and_supplies_are_the_vaults_to_the_last_unit_over_days_and_reorganisations(
     market: Market, store: firestore.Client, follow: Callable[[], None]
 ) -> None:
-    _charge_interest(market)
+    charge_interest(market)
     first, second, lender = (market.account() for _ in range(3))
     people = [first, second, lender]
     for account, amount in ((first, 900 * 10**18), (second, 700 * 10**18)):
         market.chain.mine(deposit(market.deployment, account, "ETH", amount))
     market.chain.mine(borrow(market.deployment, first, "USDC", 123_456_789_012))
     _lend(market, lender, 77 * 10**18 + 1)
-    _pass(market, 3 * A_DAY_S + 17)
+    pass_time(market, 3 * A_DAY_S + 17)
     market.chain.mine(borrow(market.deployment, second, "USDC", 7))
     market.chain.mine(borrow(market.deployment, second, "ETH", 10**18 + 3))
     follow()
     assert _projected(market, store, people) == _on_chain(market, people)
 
-    _pass(market, 41 * A_DAY_S)
+    pass_time(market, 41 * A_DAY_S)
     before = _on_chain(market, people)
     assert before[first, "USDC"][1] > 123_456_789_012 * 1008 // 1000, "seven per cent a year"
     assert before[lender, "ETH"][2] > 77 * 10**18
@@ -130,7 +111,7 @@ def test_debts_and_supplies_are_the_vaults_to_the_last_unit_over_days_and_reorga
     reorganise(market, 3)
     market.chain.mine(borrow(market.deployment, second, "USDC", 13))
     follow()
-    _pass(market, 9 * A_DAY_S)
+    pass_time(market, 9 * A_DAY_S)
     after = _on_chain(market, people)
     assert _projected(market, store, people) == after
     lending = {each.asset: each for each in markets.list_all(store)}
@@ -142,11 +123,11 @@ def test_debts_and_supplies_are_the_vaults_to_the_last_unit_over_days_and_reorga
 def test_a_payment_of_everything_that_is_taken_back_leaves_the_debt_as_it_was(
     market: Market, store: firestore.Client, follow: Callable[[], None]
 ) -> None:
-    _charge_interest(market)
+    charge_interest(market)
     account = market.account()
     market.chain.mine(deposit(market.deployment, account, "ETH", 100 * 10**18))
     market.chain.mine(borrow(market.deployment, account, "ETH", 10**18 + 7))
-    _pass(market, 100 * A_DAY_S + 1)
+    pass_time(market, 100 * A_DAY_S + 1)
     follow()
     # Native value beyond what is due comes back.
     market.chain.mine(repay(market.deployment, account, "ETH", 2 * 10**18))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
-from local.chain import borrow, deposit
+from local.chain import borrow, calldata, deposit
+from shared.chain import abi
 from shared.domain.positions import Account
 from shared.domain.reconciliation import BETWEEN_PASSES, PATIENCE, PositionDifference, Reconciliation
 from shared.events import topics
@@ -17,6 +18,7 @@ from shared.events.operations import OperationsAlert
 from shared.stores import accounts, database, position_differences, reconciliations
 from tests.conftest import Project
 from tests.functions.conftest import Caller, Market, Outage, Outbox, Outcome, Tap
+from tests.functions.lending import charge_interest, pass_time
 from tests.functions.relaying import cursor_of, describe_chain, make_deposits, relay, reorganise
 from tests.messages import CHAIN_ID, new_address
 
@@ -97,6 +99,29 @@ def test_positions_that_are_the_vaults_are_not_mentioned(world: World) -> None:
     assert (state.completed_block, state.completed_at) == (world.market.head(), START)
     assert (state.accounts, state.ahead, state.is_complete) == (2, 0, True)
     assert world.open_now() == []
+
+
+def test_interest_that_accrues_is_no_difference(world: World) -> None:
+    market, account = world.market, world.market.account()
+    charge_interest(market)
+    market.chain.mine(deposit(market.deployment, account, "ETH", 10**20))
+    market.chain.mine(borrow(market.deployment, account, "USDC", 10**9))
+    world.apply(world.relayed())
+    pass_time(market, 30 * 86_400)
+    market.chain.mine(borrow(market.deployment, account, "USDC", 10**6))
+    pass_time(market, 30 * 86_400)
+    world.apply(world.relayed())
+    data = calldata("position(address,address)", account, market.deployment.tokens["USDC"])
+    call = {"to": market.deployment.vault, "data": data}
+    _, owed, _ = (abi.unsigned(word) for word in abi.words(market.chain.client.call("eth_call", call), 3))
+    assert owed > 10**9 + 10**6 + 10**6
+
+    assert world.said() == world.said(LATER) == []
+    assert world.open_now() == []
+    state = world.state()
+    assert (state.completed_block, state.ahead) == (market.head(), 0)
+    # In shares, of which a loan made later has fewer.
+    assert 10**9 < state.totals["USDC"].debt_shares < 10**9 + 10**6
 
 
 def test_an_hour_later_the_next_pass_begins(world: World) -> None:
