@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from google.cloud.bigquery import ScalarQueryParameter
-
 from shared.domain.margin import State
 from shared.warehouse.client import Warehouse, query
+from shared.warehouse.history_pages import HistoryPage
 
 
 class HistoryKind(StrEnum):
@@ -37,37 +36,13 @@ class HistoryRow:
     health_pct: float | None
 
 
-_BEGINNING = (datetime(1, 1, 1, tzinfo=UTC), "")
-
-
-def list_page(
-    warehouse: Warehouse,
-    account_id: str,
-    *,
-    start: datetime,
-    finish: datetime,
-    after: tuple[datetime, str] | None,
-    limit: int,
-) -> list[HistoryRow]:
-    """Up to ``limit`` rows with ``start <= as_of < finish``, oldest first, from the one behind ``after``
-    (as_of, row id); each row id once.
+def list_page(warehouse: Warehouse, page: HistoryPage) -> list[HistoryRow]:
+    """The rows of a page, each row id once.
 
     Raises:
         RetryableError: BigQuery did not answer.
     """
-    after_as_of, after_row_id = after or _BEGINNING
-    rows = query(
-        warehouse,
-        "margin_history",
-        [
-            ScalarQueryParameter("account_id", "STRING", account_id),
-            ScalarQueryParameter("start", "TIMESTAMP", start),
-            ScalarQueryParameter("finish", "TIMESTAMP", finish),
-            ScalarQueryParameter("after_as_of", "TIMESTAMP", after_as_of),
-            ScalarQueryParameter("after_row_id", "STRING", after_row_id),
-            ScalarQueryParameter("row_limit", "INT64", limit),
-        ],
-    )
+    rows = query(warehouse, "margin_history", page.parameters)
     return [
         HistoryRow(
             row_id=row["row_id"],

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from google.cloud.bigquery import ScalarQueryParameter
 
 from shared.risk.measurement_policy import RiskMethod
 from shared.warehouse.client import Warehouse, query
-
-_BEGINNING = (datetime(1, 1, 1, tzinfo=UTC), "")
+from shared.warehouse.history_pages import HistoryPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +84,21 @@ class RecordedStress:
 
 
 def list_risk_page(
-    warehouse: Warehouse,
-    account_id: str,
-    *,
-    method: RiskMethod,
-    horizon_days: int,
-    level: float,
-    start: datetime,
-    finish: datetime,
-    after: tuple[datetime, str] | None,
-    limit: int,
+    warehouse: Warehouse, page: HistoryPage, *, method: RiskMethod, horizon_days: int, level: float
 ) -> list[RecordedRisk]:
-    """Up to ``limit`` results with ``start <= as_of < finish``, oldest first, from the one behind ``after``
-    (as_of, row id).
+    """The results of a page.
 
     Raises:
         RetryableError: BigQuery did not answer.
     """
-    after_as_of, after_row_id = after or _BEGINNING
     rows = query(
         warehouse,
         "risk_history",
         [
-            ScalarQueryParameter("account_id", "STRING", account_id),
+            *page.parameters,
             ScalarQueryParameter("method", "STRING", method.value),
             ScalarQueryParameter("horizon_days", "INT64", horizon_days),
             ScalarQueryParameter("level", "FLOAT64", level),
-            ScalarQueryParameter("start", "TIMESTAMP", start),
-            ScalarQueryParameter("finish", "TIMESTAMP", finish),
-            ScalarQueryParameter("after_as_of", "TIMESTAMP", after_as_of),
-            ScalarQueryParameter("after_row_id", "STRING", after_row_id),
-            ScalarQueryParameter("row_limit", "INT64", limit),
         ],
     )
     return [

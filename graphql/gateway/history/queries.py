@@ -9,11 +9,11 @@ from typing import Annotated
 import strawberry
 
 from gateway.context import Info
-from gateway.errors import BadUserInputError
+from gateway.history.reading import account_history
 from gateway.history.types import MarginPoint, from_row
-from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
-from gateway.pagination import Connection, decode_moment_cursor, encode_cursor, page
-from gateway.permissions import NeedsHistoryScope, account_argument
+from gateway.limits import DEFAULT_PAGE_SIZE
+from gateway.pagination import Connection
+from gateway.permissions import NeedsHistoryScope
 from gateway.scalars import DateTime
 from shared.warehouse import margin_history
 
@@ -35,25 +35,13 @@ class HistoryQueries:
         first: int = DEFAULT_PAGE_SIZE,
         after: str | None = None,
     ) -> Connection[MarginPoint]:
-        check_page_size(first)
-        behind = decode_moment_cursor(after)
-        wanted = account_argument(account_id, "accountId")
-        if start >= finish:
-            raise BadUserInputError("to", "must be later than from")
-        rows: list[margin_history.HistoryRow] = []
-        if info.context.key.sees(wanted):
-            rows = await info.context.stores.read_warehouse(
-                margin_history.list_page,
-                wanted,
-                start=start,
-                finish=finish,
-                after=behind,
-                limit=first + 1,
-            )
-        return page(
-            rows,
+        return await account_history(
+            info,
+            margin_history.list_page,
+            account_id=account_id,
+            start=start,
+            finish=finish,
             first=first,
             after=after,
             node=from_row,
-            cursor=lambda row: encode_cursor(row.as_of, row.row_id),
         )

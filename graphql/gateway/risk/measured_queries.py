@@ -12,13 +12,13 @@ import strawberry
 
 from gateway.context import Info
 from gateway.errors import AccountNotFoundError, BadUserInputError
-from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
-from gateway.pagination import Connection, decode_moment_cursor, encode_cursor, page
+from gateway.history.reading import account_history
+from gateway.limits import DEFAULT_PAGE_SIZE
+from gateway.pagination import Connection
 from gateway.permissions import (
     NeedsAccountsScope,
     NeedsHistoryScope,
     NeedsOperationsScope,
-    account_argument,
     visible_account,
 )
 from gateway.risk.backtests import Backtest, backtest_account, days_argument
@@ -54,34 +54,22 @@ class MeasuredRiskQueries:
         first: int = DEFAULT_PAGE_SIZE,
         after: str | None = None,
     ) -> Connection[RiskPoint]:
-        check_page_size(first)
-        behind = decode_moment_cursor(after)
-        wanted = account_argument(account_id, "accountId")
-        if start >= finish:
-            raise BadUserInputError("to", "must be later than from")
         policy = measurement_policy()
         _check_recorded("level", level_argument(level), policy.levels)
         _check_recorded("horizonDays", horizon_argument(horizon_days), policy.horizons_days)
         _check_recorded("method", Method(method), policy.recorded_methods)
-        rows: list[risk_results.RecordedRisk] = []
-        if info.context.key.sees(wanted):
-            rows = await info.context.stores.read_warehouse(
-                risk_results.list_risk_page,
-                wanted,
-                method=Method(method),
-                horizon_days=horizon_days,
-                level=float(level),
-                start=start,
-                finish=finish,
-                after=behind,
-                limit=first + 1,
-            )
-        return page(
-            rows,
+        return await account_history(
+            info,
+            risk_results.list_risk_page,
+            account_id=account_id,
+            start=start,
+            finish=finish,
             first=first,
             after=after,
             node=risk_point,
-            cursor=lambda row: encode_cursor(row.as_of, row.row_id),
+            method=Method(method),
+            horizon_days=horizon_days,
+            level=float(level),
         )
 
     @strawberry.field(

@@ -17,6 +17,7 @@ from shared.manifest import load_manifest
 from shared.warehouse import appending, margin_history
 from shared.warehouse import client as warehouse_client
 from shared.warehouse.client import Warehouse
+from shared.warehouse.history_pages import HistoryPage
 from shared.warehouse.rows import Row, rows_of
 from tests.conftest import ROOT, Project
 from tests.messages import VALID, margin_samples, margin_transition, new_address, now, price_tick
@@ -69,14 +70,8 @@ def test_history_is_read_back_exactly_by_page_and_each_row_once(warehouse: Wareh
         assert appending.append(warehouse, rows) == {}
 
     def page(after: Any, limit: int) -> list[margin_history.HistoryRow]:
-        return margin_history.list_page(
-            warehouse,
-            account_id,
-            start=start,
-            finish=start + timedelta(seconds=10),
-            after=after,
-            limit=limit,
-        )
+        wanted = HistoryPage(account_id, start, start + timedelta(seconds=10), after, limit)
+        return margin_history.list_page(warehouse, wanted)
 
     everything = page(None, 99)
     assert [row.row_id for row in everything] == [transition.event_id for transition in transitions]
@@ -100,14 +95,10 @@ def test_history_is_read_back_exactly_by_page_and_each_row_once(warehouse: Wareh
 def test_samples_of_unvalued_accounts_have_no_amounts(warehouse: Warehouse) -> None:
     event = margin_samples()
     assert appending.append(warehouse, _rows(event)) == {}
-    (row,) = margin_history.list_page(
-        warehouse,
-        event.samples[1].account_id,
-        start=event.as_of,
-        finish=event.as_of + timedelta(seconds=1),
-        after=None,
-        limit=9,
+    wanted = HistoryPage(
+        event.samples[1].account_id, event.as_of, event.as_of + timedelta(seconds=1), None, 9
     )
+    (row,) = margin_history.list_page(warehouse, wanted)
     assert (row.state, row.collateral_usd, row.health_pct, row.transition_sequence) == (
         "UNVALUED",
         None,
