@@ -1,28 +1,20 @@
-"""Valid messages of every topic, for tests that publish or spoil them."""
+"""Valid messages of our own topics, for tests that publish or spoil them."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
-from shared.domain.dvp import DvpRole
-from shared.domain.escrows import EscrowRole, ReleasePolicy
 from shared.domain.interest import RAY
 from shared.domain.margin import Severity, State
 from shared.domain.marks import MarkStatus
 from shared.domain.notifications import Channel, DeliveryStatus
-from shared.domain.positions import PositionAction
 from shared.domain.settlement_commands import Command, CommandBody, CommandKind, CommandStatus, accept
-from shared.events import topics
-from shared.events.base import Event
 from shared.events.deliveries import DeliveryChanged, delivery_event_id
 from shared.events.margin import (
     MarginSamples,
     MarginShardWork,
-    MarginSweep,
     MarginTransition,
     Sample,
     Valuation,
@@ -32,34 +24,15 @@ from shared.events.margin import (
 from shared.events.operations import OperationsAlert, OperationsAlertKind
 from shared.events.positions import Position, PositionsChanged, positions_id
 from shared.events.prices import Mark, MarketIndex, PriceTick, tick_id
-from shared.events.settlement import (
-    AnyContractEvent,
-    DvpCreated,
-    DvpDeposited,
-    DvpSettled,
-    EscrowApproved,
-    EscrowCreated,
-    EscrowDisputed,
-    EscrowRefunded,
-    EscrowReleased,
-    EscrowResolved,
-    EscrowWithdrawn,
-    EventRetracted,
-    MarketChanged,
-    PositionChanged,
-    contract_event_id,
-    retraction_id,
-)
 from shared.events.settlement_commands import (
     CommandTransaction,
     SettlementCommandChanged,
-    command_message,
     progress_id,
 )
 
 CHAIN_ID = 31337
-DECIMALS = {"ETH": 18, "WBTC": 8, "USDC": 6, "LINK": 18}
 PAYER, PAYEE, ARBITER = ("0x" + digit * 40 for digit in "abc")
+DECIMALS = {"ETH": 18, "WBTC": 8, "USDC": 6, "LINK": 18}
 
 
 def new_address() -> str:
@@ -70,191 +43,6 @@ def new_address() -> str:
 def now() -> datetime:
     """This moment."""
     return datetime.now(UTC)
-
-
-def _place(number: int, block_time: datetime | None) -> dict[str, Any]:
-    block_hash = f"0x{number:064x}"
-    return {
-        "event_id": contract_event_id(CHAIN_ID, block_hash, 0),
-        "chain_id": CHAIN_ID,
-        "block_number": number,
-        "block_hash": block_hash,
-        "block_time": block_time or now(),
-        "transaction_hash": block_hash,
-        "log_index": 0,
-        "revision": 0,
-        "contract": "0x" + "aa" * 20,
-    }
-
-
-def position_changed(
-    account_id: str,
-    sequence: int,
-    *,
-    asset: str = "ETH",
-    collateral_base: int = 10**18,
-    debt_base: int = 0,
-    amount_base: int = 1,
-    chain_id: int = CHAIN_ID,
-    action: PositionAction = PositionAction.DEPOSIT,
-) -> PositionChanged:
-    """An account's balances in one asset after its ``sequence``-th event."""
-    place = _place(sequence, None) | {"chain_id": chain_id}
-    return PositionChanged(
-        **place,
-        account_id=account_id,
-        asset=asset,
-        asset_address="0x" + "01" * 20,
-        decimals=DECIMALS[asset],
-        sequence=sequence,
-        action=action,
-        amount_base=amount_base,
-        collateral_base=collateral_base,
-        debt_shares=debt_base,
-        debt_base=debt_base,
-        supply_shares=0,
-        supplied_base=0,
-        borrow_index=RAY,
-    )
-
-
-def market_changed(sequence: int, *, asset: str = "USDC", cash_base: int = 10**12) -> MarketChanged:
-    """A market's books after its ``sequence``-th change, without interest."""
-    return MarketChanged(
-        **_place(sequence, None),
-        asset=asset,
-        asset_address="0x" + "01" * 20,
-        decimals=DECIMALS[asset],
-        sequence=sequence,
-        cash_base=cash_base,
-        supply_shares=cash_base * 10**6,
-        debt_shares=0,
-        borrow_index=RAY,
-        pending_reserves_base=0,
-        reserves_base=0,
-        rate_per_second=0,
-        reserve_factor_bps=1_000,
-    )
-
-
-def retraction(event: AnyContractEvent, revision: int) -> EventRetracted:
-    """The chain took an event back."""
-    return EventRetracted(
-        event_id=retraction_id(event.event_id, revision), revision=revision, retracted=event
-    )
-
-
-def escrow_created(escrow: str, *, payer: str = PAYER, amount_base: int = 10**18) -> EscrowCreated:
-    """Step 1 of an escrow."""
-    return EscrowCreated(
-        **_place(1, None),
-        escrow=escrow,
-        step=1,
-        payer=payer,
-        payee=PAYEE,
-        arbiter=ARBITER,
-        asset="ETH",
-        asset_address="0x" + "00" * 20,
-        decimals=18,
-        amount_base=amount_base,
-        release_time=datetime(2030, 1, 1, tzinfo=UTC),
-        refund_time=datetime(2031, 1, 1, tzinfo=UTC),
-        dispute_window_s=3_600,
-        policy=ReleasePolicy.PAYER,
-    )
-
-
-def escrow_approved(escrow: str, step: int = 2) -> EscrowApproved:
-    """The payer approves the release."""
-    return EscrowApproved(
-        **_place(step, None), escrow=escrow, step=step, role=EscrowRole.PAYER, approver=PAYER
-    )
-
-
-def escrow_released(escrow: str, step: int = 3) -> EscrowReleased:
-    """The amount is the payee's."""
-    return EscrowReleased(**_place(step, None), escrow=escrow, step=step, payee=PAYEE, amount_base=10**18)
-
-
-def escrow_refunded(escrow: str, step: int = 3) -> EscrowRefunded:
-    """The amount is the payer's again."""
-    return EscrowRefunded(**_place(step, None), escrow=escrow, step=step, payer=PAYER, amount_base=10**18)
-
-
-def escrow_withdrawn(escrow: str, step: int = 4) -> EscrowWithdrawn:
-    """The payee has taken the amount out."""
-    return EscrowWithdrawn(
-        **_place(step, None),
-        escrow=escrow,
-        step=step,
-        role=EscrowRole.PAYEE,
-        beneficiary=PAYEE,
-        recipient=PAYEE,
-        amount_base=10**18,
-    )
-
-
-def escrow_disputed(escrow: str, step: int = 2) -> EscrowDisputed:
-    """The payee asks the arbiter to split."""
-    return EscrowDisputed(
-        **_place(step, None),
-        escrow=escrow,
-        step=step,
-        role=EscrowRole.PAYEE,
-        deadline=datetime(2030, 2, 1, tzinfo=UTC),
-    )
-
-
-def escrow_resolved(escrow: str, step: int = 3, *, amount_base: int = 10**18) -> EscrowResolved:
-    """The arbiter gives the payee a quarter."""
-    payee_part = amount_base * 2_500 // 10_000
-    return EscrowResolved(
-        **_place(step, None),
-        escrow=escrow,
-        step=step,
-        payee_share_bps=2_500,
-        payee_amount_base=payee_part,
-        payer_amount_base=amount_base - payee_part,
-    )
-
-
-def dvp_created(escrow: str) -> DvpCreated:
-    """Step 1 of a delivery versus payment: 2 WBTC against 5 of a token that is not listed."""
-    return DvpCreated(
-        **_place(1, None),
-        escrow=escrow,
-        step=1,
-        seller=PAYER,
-        buyer=PAYEE,
-        delivery_asset="WBTC",
-        delivery_asset_address="0x" + "01" * 20,
-        delivery_decimals=8,
-        delivery_amount_base=2 * 10**8,
-        payment_asset=None,
-        payment_asset_address="0x" + "02" * 20,
-        payment_decimals=None,
-        payment_amount_base=5,
-        deadline=datetime(2030, 1, 1, tzinfo=UTC),
-    )
-
-
-def dvp_deposited(escrow: str, step: int, role: DvpRole) -> DvpDeposited:
-    """A party's leg of :func:`dvp_created`."""
-    sold = role is DvpRole.SELLER
-    return DvpDeposited(
-        **_place(step, None),
-        escrow=escrow,
-        step=step,
-        role=role,
-        depositor=PAYER if sold else PAYEE,
-        asset_address="0x" + ("01" if sold else "02") * 20,
-        amount_base=2 * 10**8 if sold else 5,
-    )
-
-
-def dvp_settled(escrow: str, step: int = 4) -> DvpSettled:
-    """Each leg is the other's."""
-    return DvpSettled(**_place(step, None), escrow=escrow, step=step)
 
 
 def positions_changed(
@@ -434,19 +222,3 @@ def margin_shard_work() -> MarginShardWork:
     return MarginShardWork(
         event_id=shard_work_id(tick.event_id, 1, 2), shard=1, shards=2, tick=tick, as_of=tick.as_of
     )
-
-
-VALID: Mapping[str, Callable[[], Event]] = {
-    topics.SETTLEMENT_EVENTS: lambda: position_changed(PAYER, 1),
-    topics.SETTLEMENT_COMMANDS: lambda: command_message(settlement_command()),
-    topics.SETTLEMENT_PROGRESS: settlement_command_changed,
-    topics.POSITIONS_CHANGED: lambda: positions_changed(PAYER, 1, ETH=(10**18, 0)),
-    topics.MARKET_PRICES: lambda: price_tick(1, ETH="3000", USDC="1"),
-    topics.MARGIN_ALERTS: lambda: margin_transition(PAYER),
-    topics.MARGIN_SAMPLES: margin_samples,
-    topics.MARGIN_SWEEPS: lambda: MarginSweep(event_id="sweep"),
-    topics.MARGIN_SHARDS: margin_shard_work,
-    topics.OPERATIONS_ALERTS: operations_alert,
-    topics.DELIVERIES: delivery_changed,
-}
-"""One valid message of every topic."""

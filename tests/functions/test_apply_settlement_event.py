@@ -19,8 +19,7 @@ from shared.events.operations import OperationsAlertKind
 from shared.events.settlement import EventRetracted, PositionChanged
 from shared.stores import accounts, database, dvp_escrows, escrows, markets, supplies
 from shared.stores.escrow_collection import escrow_id
-from tests.functions.conftest import Caller, Outage, Outbox, Tap
-from tests.messages import (
+from tests.contract_messages import (
     dvp_created,
     dvp_deposited,
     dvp_settled,
@@ -32,10 +31,11 @@ from tests.messages import (
     escrow_resolved,
     escrow_withdrawn,
     market_changed,
-    new_address,
     position_changed,
     retraction,
 )
+from tests.functions.conftest import Caller, Outage, Outbox, Tap
+from tests.messages import new_address
 
 FUNCTION = "apply_settlement_event"
 

@@ -16,9 +16,10 @@ from shared.manifest import load_manifest
 from shared.warehouse import client as warehouse_client
 from tests.conftest import DATASET, ROOT, Project
 from tests.eventually import eventually
+from tests.every_message import VALID
 from tests.functions.conftest import Caller, Outage, Tap
 from tests.functions.instances import Instances
-from tests.messages import VALID, margin_samples, margin_transition, new_address, price_tick
+from tests.messages import margin_samples, margin_transition, new_address, price_tick
 
 FUNCTION = "archive_events"
 

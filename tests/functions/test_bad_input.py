@@ -22,8 +22,9 @@ from shared.manifest import load_manifest
 from shared.runtime.triggers import MAX_MESSAGE_BYTES
 from shared.stores import contacts, dead_letters, settlement_commands
 from tests.conftest import ROOT, Project
+from tests.every_message import VALID
 from tests.functions.conftest import Caller
-from tests.messages import PAYER, VALID, now, settlement_command
+from tests.messages import PAYER, now, settlement_command
 from tests.servers import endpoint
 
 CONSUMERS = [

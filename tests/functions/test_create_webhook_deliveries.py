@@ -15,21 +15,18 @@ from shared.domain.webhook_deliveries import WebhookDeliveryStatus
 from shared.domain.webhooks import EndpointState, WebhookEventType
 from shared.events import topics
 from shared.events.settlement import AnyContractEvent, EventRetracted
-from tests.functions.conftest import Caller, Outage, Tap
-from tests.functions.webhook_clients import all_deliveries, put_endpoint
-from tests.messages import (
-    ARBITER,
-    PAYEE,
-    PAYER,
+from tests.contract_messages import (
     dvp_created,
     dvp_deposited,
     escrow_approved,
     escrow_created,
     market_changed,
-    new_address,
     position_changed,
     retraction,
 )
+from tests.functions.conftest import Caller, Outage, Tap
+from tests.functions.webhook_clients import all_deliveries, put_endpoint
+from tests.messages import ARBITER, PAYEE, PAYER, new_address
 
 FUNCTION = "create_webhook_deliveries"
 URL = "https://hooks.client.example/settlement"

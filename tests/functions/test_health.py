@@ -14,10 +14,11 @@ from shared.domain.reconciliation import PositionDifference, Reconciliation, Vau
 from shared.events import topics
 from shared.stores import chain_cursors, database, position_differences, reconciliations
 from tests.conftest import Project
+from tests.contract_messages import position_changed
 from tests.functions.book import store_tick
 from tests.functions.conftest import Caller, Market, Outage, Outbox
 from tests.functions.test_record_dead_letter import _push
-from tests.messages import CHAIN_ID, new_address, now, position_changed, price_tick
+from tests.messages import CHAIN_ID, new_address, now, price_tick
 
 FUNCTION = "health"
 

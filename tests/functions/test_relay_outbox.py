@@ -10,10 +10,11 @@ from google.cloud import firestore
 from shared.events import topics
 from shared.stores import database, leases
 from tests.conftest import Project
+from tests.contract_messages import position_changed
 from tests.eventually import eventually
 from tests.functions.conftest import Caller, Outage, Outbox, Tap
 from tests.functions.instances import Instances
-from tests.messages import margin_transition, new_address, operations_alert, position_changed
+from tests.messages import margin_transition, new_address, operations_alert
 
 FUNCTION = "relay_outbox"
 

@@ -17,6 +17,7 @@ from shared.domain.webhook_deliveries import RETRY_AFTER, WebhookDeliveryStatus
 from shared.domain.webhooks import DISABLED_AFTER, EndpointState, PreviousSecret, format_secret
 from shared.events import topics
 from tests.conftest import Project
+from tests.contract_messages import position_changed
 from tests.eventually import eventually
 from tests.functions.conftest import Caller, Outage, Outbox, Tap
 from tests.functions.instances import Instances
@@ -27,7 +28,7 @@ from tests.functions.webhook_clients import (
     stored_delivery,
     stored_endpoint,
 )
-from tests.messages import new_address, position_changed
+from tests.messages import new_address
 from tests.servers import Answer, Endpoint, Received, closed_port, endpoint
 
 FUNCTION = "send_webhooks"

@@ -20,7 +20,8 @@ from shared.warehouse.client import Warehouse
 from shared.warehouse.history_pages import HistoryPage
 from shared.warehouse.rows import Row, rows_of
 from tests.conftest import ROOT, Project
-from tests.messages import VALID, margin_samples, margin_transition, new_address, now, price_tick
+from tests.every_message import VALID
+from tests.messages import margin_samples, margin_transition, new_address, now, price_tick
 from tests.servers import closed_port
 
 
