@@ -10,6 +10,7 @@ from google.cloud import firestore
 from shared.domain.margin import State
 from shared.events import topics
 from shared.stores import ticks
+from tests.contract_messages import market_changed
 from tests.functions.book import account, records, store_accounts
 from tests.functions.conftest import Caller, Market, Outage, Tap
 from tests.messages import new_address, now
@@ -24,6 +25,7 @@ def test_prices_stop_and_come_back_and_nobody_is_called(
         tap(topic) for topic in (topics.MARKET_PRICES, topics.MARGIN_ALERTS, topics.OPERATIONS_ALERTS)
     )
     holder = new_address()
+    assert call.push("apply_settlement_event", topics.SETTLEMENT_EVENTS, market_changed(1)).acknowledged
     store_accounts(store, [account(holder, ETH=("1", "0"), USDC=("0", "1000"))])
 
     def fetch_and_evaluate() -> None:
