@@ -15,6 +15,7 @@ from gateway.reading import StoreReader
 from gateway.risk.reading import present_market
 from gateway.risk.requirements import MarginRequirements, from_valuation
 from shared.domain.api_keys import ApiKey
+from shared.domain.lending import LendingMarket, Supply
 from shared.domain.margin import MarginRecord
 from shared.domain.market import Holder, value_accounts
 from shared.domain.network import Network
@@ -31,7 +32,9 @@ from shared.stores import (
     dvp_escrows,
     escrows,
     margin_states,
+    markets,
     settlement_commands,
+    supplies,
     transactions,
     webhook_endpoints,
 )
@@ -57,6 +60,8 @@ class Loaders:
         self.margin_record = _loader(self._margin_records)
         self.margin = _loader(self._margins)
         self.requirements = _loader(self._requirements)
+        self.lending_market = _loader(self._lending_markets)
+        self.supplies = _loader(self._supplies)
         self.alert = _loader(self._alerts)
         self.settlement_command = _loader(self._settlement_commands)
         self.webhook_endpoint = _loader(self._webhook_endpoints)
@@ -136,6 +141,15 @@ class Loaders:
             for valuation in value_accounts(market, holders)
         }
         return [found.get(account_id) for account_id in account_ids]
+
+    async def _lending_markets(self, keys: list[str]) -> list[LendingMarket | None]:
+        found = await self._stores.read(markets.find_many, keys)
+        return [found.get(key) for key in keys]
+
+    async def _supplies(self, account_ids: list[str]) -> list[dict[str, Supply]]:
+        visible = [account_id for account_id in account_ids if self._key.sees(account_id)]
+        found = await self._stores.read(supplies.find_many, visible) if visible else {}
+        return [found.get(account_id, {}) for account_id in account_ids]
 
     async def _alerts(self, alert_ids: list[str]) -> list[MarginTransition | None]:
         found = await self._stores.read(alerts.find_many, alert_ids)

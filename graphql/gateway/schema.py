@@ -20,6 +20,7 @@ from gateway.dvp.queries import DvpQueries
 from gateway.escrows.approvals import EscrowApprovalQueries
 from gateway.escrows.queries import EscrowQueries
 from gateway.history.queries import HistoryQueries
+from gateway.lending.queries import LendingQueries
 from gateway.margin.subscriptions import MarginSubscriptions
 from gateway.marks.queries import MarkQueries
 from gateway.marks.subscriptions import MarkSubscriptions
@@ -37,6 +38,7 @@ from gateway.webhooks.queries import WebhookQueries
 class Query(
     AccountQueries,
     MarkQueries,
+    LendingQueries,
     EscrowQueries,
     EscrowApprovalQueries,
     DvpQueries,

@@ -39,7 +39,7 @@ class RateCurve:
 
     def rate_per_second(self, cash_base: int, debt_base: int) -> int:
         """The rate at a utilisation of ``debt / (cash + debt)``, with 27 decimals, rounded down."""
-        used = debt_base * RAY // (cash_base + debt_base) if debt_base else 0
+        used = utilisation(cash_base, debt_base)
         kink = self.kink_bps * RAY // BPS
         yearly = self.base_bps * RAY // BPS
         if used <= kink:
@@ -48,6 +48,11 @@ class RateCurve:
             yearly += self.slope_below_bps * RAY // BPS
             yearly += (used - kink) * self.slope_above_bps // (BPS - self.kink_bps)
         return yearly // SECONDS_PER_YEAR
+
+
+def utilisation(cash_base: int, debt_base: int) -> int:
+    """The part of a market's funds that is lent, with 27 decimals, rounded down; 0 where nothing is."""
+    return debt_base * RAY // (cash_base + debt_base) if debt_base else 0
 
 
 def grow_index(index: int, rate_per_second: int, elapsed_s: int) -> int:
@@ -122,6 +127,11 @@ class Market:
     def supply_assets_base(self) -> int:
         """What lenders own together."""
         return self.cash_base + max(0, self.total_debt_base - self.pending_reserves_base)
+
+    @property
+    def utilisation(self) -> int:
+        """:func:`utilisation` of these books."""
+        return utilisation(self.cash_base, self.total_debt_base)
 
     def debt_of(self, shares: int) -> int:
         """What debt shares amount to as of these books, rounded up."""

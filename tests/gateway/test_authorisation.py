@@ -19,6 +19,7 @@ from shared.domain.settlement_commands import command_id
 from shared.domain.webhook_deliveries import webhook_delivery_id
 from tests.eventually import eventually
 from tests.gateway.conftest import Server, running
+from tests.gateway.lending_records import put_lending
 from tests.gateway.webhook_records import put_webhook
 from tests.gateway.world import ALL_SCOPES, TABLES_READ, World, address
 
@@ -59,6 +60,14 @@ def accesses(number: int) -> list[Access]:
             '{ markHistory(asset: "ETH", interval: DAY, from: "2026-01-01T00:00:00Z",'
             ' to: "2027-01-01T00:00:00Z") { edges { node { start } } } }',
             Scope.HISTORY_READ,
+        ),
+        _of("Query.markets", "{ markets { asset } }", Scope.MARKS_READ),
+        _of("Query.market", '{ market(chainId: 31337, asset: "USDC") { asset } }', Scope.MARKS_READ),
+        _of("Query.supplies", f'{{ supplies(accountId: "{account}") {{ shares }} }}', Scope.ACCOUNTS_READ),
+        _of(
+            "Account.supplies",
+            f'{{ account(id: "{account}") {{ id supplies {{ shares }} }} }}',
+            Scope.ACCOUNTS_READ,
         ),
         _of("Query.priceSources", "{ priceSources { id } }", Scope.OPERATIONS_READ, unrestricted=True),
         _of(
@@ -270,6 +279,7 @@ def filled(world: World) -> Iterator[Server]:
             world.put_delivery(number)
             world.put_command(number)
             put_webhook(world, number)
+            put_lending(world, number)
         world.announce_tick(world.tick(1))
         eventually(lambda: server.query("{ marks { sequence } }", key=world.key())["marks"])
         yield server

@@ -14,6 +14,7 @@ from shared.domain.margin import State
 from shared.domain.settlement_commands import command_id
 from tests.conftest import ROOT
 from tests.gateway.conftest import Server, running
+from tests.gateway.lending_records import put_lending
 from tests.gateway.webhook_records import put_webhook, webhook_delivery, webhook_endpoint
 from tests.gateway.world import TABLES_READ, World, address
 
@@ -61,6 +62,7 @@ def server(module_world: World) -> Iterator[Server]:
     module_world.put_dvp(7, seller=1)
     module_world.put_command(1)
     put_webhook(module_world, 1)
+    put_lending(module_world, 1)
     module_world.project.provision_warehouse(*TABLES_READ)
     module_world.put_tick(module_world.tick(1))
     with running() as started:

@@ -10,6 +10,8 @@ from gateway.alerts.types import Alert, from_transition
 from gateway.context import Info
 from gateway.escrows.queries import escrow_page
 from gateway.escrows.types import Escrow
+from gateway.lending.reading import supplies_of
+from gateway.lending.types import Supply
 from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
 from gateway.margin.types import Margin
 from gateway.pagination import (
@@ -67,6 +69,10 @@ class Account:
         margin = await info.context.loaders.margin.load(str(self.id))
         assert margin is not None  # the account was read in this operation
         return margin
+
+    @strawberry.field(description="What it has lent; it is no collateral.")
+    async def supplies(self, info: Info) -> list[Supply]:
+        return await supplies_of(info, str(self.id))
 
     @strawberry.field(description="What margin requires and leaves free at the latest tick.")
     async def requirements(self, info: Info) -> MarginRequirements:

@@ -1,0 +1,1 @@
+"""Lending: the markets that debts bear interest in, and what is lent to them."""
