@@ -57,8 +57,7 @@ smoke: setup ## Play the same story without a page, assert it, print the latenci
 
 .PHONY: test
 test: setup lint types test-contracts ## Everything that must hold before a change lands.
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --ignore tests/e2e
-	@$(BIN)/python -m pytest -q tests/e2e
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-contracts
 test-contracts: contracts
