@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import urllib3
@@ -19,7 +20,7 @@ from local.gateway_client import GatewayClient
 from local.hermes_control import HermesControl
 from local.latency import LatencyProbe
 from local.platform import Platform, PlatformOptions
-from local.price_data import CHAINLINK
+from local.price_data import CHAINLINK, HERMES
 from local.seed import Client, add_api_key, add_contacts, add_custody, fund, lend, make_clients
 from local.story import Story
 from shared.errors import FusionError
@@ -28,6 +29,7 @@ from shared.stores import accounts, margin_progress, margin_states, ticks
 
 SETTLED_WITHIN_S = 180.0
 _POLL_S = 0.25
+_PYTH_PRECISION = Decimal("1e-7")
 _ACCOUNTS_PER_LOOK = 50
 
 
@@ -127,6 +129,23 @@ class Session:
                 return (
                     f"{asset} is at round {round_id} on chain, {rounds.get(asset)} in tick {latest.sequence}"
                 )
+        return None
+
+    def unheard(self) -> str | None:
+        """Which price Hermes has not yet said in a published tick; None if all are."""
+        latest = ticks.find_latest(self.database)
+        if latest is None:
+            return "there is no tick"
+        heard = {
+            mark.asset: quote.price
+            for mark in latest.marks
+            for quote in mark.quotes
+            if quote.source == HERMES and not quote.is_carried
+        }
+        for asset, price in self.story.prices.items():
+            said = heard.get(asset)
+            if said is None or abs(said - price) > _PYTH_PRECISION:
+                return f"Hermes says {price} of {asset}, tick {latest.sequence} has {said}"
         return None
 
     def unpriced(self) -> str | None:

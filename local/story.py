@@ -96,12 +96,19 @@ class Story:
             self.repay_some(step.repayments)
 
     def move(self, prices: dict[str, Decimal]) -> None:
-        """Set prices in one transaction."""
-        if not prices:
-            return
+        """Set prices: the feeds' in one transaction, and at once those of Hermes."""
+        if prices:
+            self.move_feeds(prices)
+            self.move_hermes(prices)
+
+    def move_hermes(self, prices: dict[str, Decimal]) -> None:
+        """Let Hermes say these prices."""
+        self.hermes.publish(prices)
+
+    def move_feeds(self, prices: dict[str, Decimal]) -> None:
+        """Set the feeds' prices in one transaction; these are the prices from now on."""
         self.prices.update(prices)
         mined_at = self.chain.set_prices(self.deployment, prices)
-        self.hermes.publish(prices)
         rounds = self._read_rounds()
         for asset, round_id in rounds.items():
             if self.rounds.get(asset) != round_id:

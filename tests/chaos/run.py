@@ -123,14 +123,16 @@ def _play(session: Session, seed: int, report: Callable[[str], None]) -> None:
         report(f"round {number + 1} of {ROUNDS}")
         drift = -0.05 if number < ROUNDS // 2 else 0.045
         for _ in range(MOVES_PER_ROUND):
-            session.story.move(
-                {
-                    asset: session.story.prices[asset] * Decimal(str(round(1 + draw.gauss(drift, 0.03), 5)))
-                    for asset in ("ETH", "WBTC", "LINK")
-                }
-            )
-            # Each price must have been seen: one that nobody ever read was never a mark.
+            prices = {
+                asset: session.story.prices[asset] * Decimal(str(round(1 + draw.gauss(drift, 0.03), 5)))
+                for asset in ("ETH", "WBTC", "LINK")
+            }
+            # The sources never move in the same instant, and a tick in between has a mark in between. Each
+            # of the two must have been seen in every run: what nobody ever read was never a mark.
+            session.story.move_feeds(prices)
             session.wait(session.unticked, within_s=_WITHIN_S)
+            session.story.move_hermes(prices)
+            session.wait(session.unheard, within_s=_WITHIN_S)
         session.wait(session.unpriced, within_s=_WITHIN_S)
         acting = draw.sample(list(session.clients), min(ACTING_PER_ROUND, len(session.clients)))
         # One act each, so that the states in between do not depend on what is evaluated together.
