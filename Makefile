@@ -83,7 +83,7 @@ test-pipelines: .venv-beam/.installed ## The Beam pipelines on the DirectRunner,
 	@touch $@
 
 .PHONY: slither
-slither: contracts .venv-slither/.installed ## Slither over the escrow contracts; every finding must be answered in contracts/SLITHER.md.
+slither: contracts .venv-slither/.installed ## Slither over the deployed contracts; every finding must be answered in contracts/SLITHER.md.
 	@.venv-slither/bin/python contracts/check_slither.py
 
 .PHONY: lint

@@ -1,4 +1,4 @@
-"""Runs Slither over the escrow contracts and fails on any finding that SLITHER.md does not answer.
+"""Runs Slither over every deployed contract and fails on any finding that SLITHER.md does not answer.
 
 Standard library only: it runs in Slither's own environment (``make slither``), which shares nothing with the
 project's. The contracts are compiled first by the forge of ``node_modules``, so nothing needs the network.
@@ -12,16 +12,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 CONTRACTS = Path(__file__).parent
 FORGE = CONTRACTS / "node_modules" / "@foundry-rs" / "forge-linux-amd64" / "bin"
 WORK = CONTRACTS / "cache" / "slither"
-SCOPE = re.compile(r"src/(Escrow|Dvp|libraries/(TermsCodec|AssetTransfer)|interfaces/IEscrow)")
+# What production never runs: others' libraries, tests, the deployment script, development's contracts.
+OUT_OF_SCOPE = "node_modules|test/|script/|src/mocks"
 _ANSWER = re.compile(r"^\| `([a-z0-9-]+)` \| `([^`]+)` \|", re.MULTILINE)
 
 
 def findings() -> set[tuple[str, str]]:
-    """(detector, function) of every finding in the escrow contracts.
+    """(detector, place) of every finding in the contracts that are deployed.
 
     Raises:
         RuntimeError: forge or Slither failed; says what it said.
@@ -37,22 +39,19 @@ def findings() -> set[tuple[str, str]]:
     slither = str(Path(sys.executable).parent / "slither")
     options = ["--foundry-out-directory", str(out.relative_to(CONTRACTS)), "--json", str(report)]
     _run(
-        [slither, ".", "--ignore-compile", "--fail-none", "--filter-paths", "node_modules|test", *options],
+        [slither, ".", "--ignore-compile", "--fail-none", "--filter-paths", OUT_OF_SCOPE, *options],
         environment,
     )
     detectors = json.loads(report.read_text(encoding="utf-8"))["results"].get("detectors", [])
-    found = set()
-    for detector in detectors:
-        if SCOPE.search(detector["description"]):
-            place = next(
-                element["type_specific_fields"]["parent"]["name"]
-                + "."
-                + element["type_specific_fields"].get("signature", element["name"])
-                for element in detector["elements"]
-                if element["type"] == "function"
-            )
-            found.add((detector["check"], place))
-    return found
+    return {(detector["check"], _place(detector["elements"][0])) for detector in detectors}
+
+
+def _place(element: dict[str, Any]) -> str:
+    """Where a finding is: ``Contract.function(types)``, ``Contract.variable``, ``Interface.Event(types)``."""
+    fields = element.get("type_specific_fields", {})
+    name = str(fields.get("signature", element["name"]))
+    parent = fields.get("parent")
+    return name if parent is None else f"{_place(parent)}.{name}"
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:

@@ -122,7 +122,7 @@ interface IVault {
     );
     event CapsChanged(address indexed asset, uint128 collateralCap, uint128 supplyCap, uint128 borrowCap);
     event AssetFrozen(address indexed asset, bool frozen);
-    event OracleChanged(address oracle);
+    event OracleChanged(address indexed oracle);
     event PausedChanged(bool paused);
     event ReservesWithdrawn(address indexed asset, address recipient, uint256 amount);
 

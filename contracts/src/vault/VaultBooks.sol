@@ -170,11 +170,13 @@ abstract contract VaultBooks is IVault, ReentrancyGuardTransient {
     function _reportPosition(address account, address asset, PositionChange kind, uint256 amount) internal {
         LendingMarket.Market storage market = _markets[asset];
         Position memory held = _positions[account][asset];
-        Report memory report;
-        report.index = market.currentIndex();
-        report.debt = InterestMath.debtOf(held.debtShares, report.index);
-        if (held.supplyShares != 0) report.supplied = market.assetsOf(held.supplyShares, report.index);
-        report.sequence = ++_accounts[account].sequence;
+        uint256 index = market.currentIndex();
+        Report memory report = Report({
+            sequence: ++_accounts[account].sequence,
+            debt: InterestMath.debtOf(held.debtShares, index),
+            supplied: held.supplyShares == 0 ? 0 : market.assetsOf(held.supplyShares, index),
+            index: index
+        });
         emit PositionChanged(
             account,
             asset,

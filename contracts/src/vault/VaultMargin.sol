@@ -19,7 +19,6 @@ import {VaultBooks} from "./VaultBooks.sol";
 abstract contract VaultMargin is VaultBooks {
     using LendingMarket for LendingMarket.Market;
 
-    uint256 internal constant USD_UNIT = 1e36;
     uint256 private constant WAD = 1e18;
 
     /// @notice By how much collateral must exceed debt after a loan or a withdrawal: 5500 means 55 % of the debt.
