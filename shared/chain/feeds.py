@@ -47,6 +47,16 @@ class _Query:
     data: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What was asked last; of ``decimals_known`` feeds the decimals were not asked again."""
+
+    wanted: Mapping[str, Mapping[str, str]]
+    decimals_known: int
+    queries: list[_Query]
+    data: str
+
+
 class ChainFeeds:
     """Every source of one chain.
 
@@ -77,6 +87,7 @@ class ChainFeeds:
         self._monotonic = monotonic
         self._budget = RetryBudget()
         self._decimals: dict[str, int] = {}
+        self._asked: _Question | None = None
 
     def read(self, wanted: Mapping[str, Mapping[str, str]], now_s: int) -> ChainReading:
         """The newest answer about every feed, as so many nodes tell it as must agree.
@@ -100,9 +111,8 @@ class ChainFeeds:
         )
 
     def _ask(self, node: Provider, wanted: Mapping[str, Mapping[str, str]], now_s: int) -> ChainReading:
-        queries = self._queries(wanted)
+        queries, data = self._question(wanted)
         started = self._monotonic()
-        data = multicall.encode([(each.address, each.data) for each in queries])
         calls = [("eth_blockNumber", []), ("eth_call", [{"to": self._multicall, "data": data}, "latest"])]
         try:
             block, answer = node.batch(calls)
@@ -117,6 +127,17 @@ class ChainFeeds:
         except TerminalError as error:
             raise RetryableError(f"{node.name}'s multicall: {error.reason}") from error
         return ChainReading(quantity(block), self._answers(queries, returned, now_s))
+
+    def _question(self, wanted: Mapping[str, Mapping[str, str]]) -> tuple[list[_Query], str]:
+        """The calls and their multicall's data; the last one's as long as the same is wanted."""
+        asked = self._asked
+        if asked is None or asked.wanted != wanted or asked.decimals_known != len(self._decimals):
+            known = len(self._decimals)
+            queries = self._queries(wanted)
+            data = multicall.encode([(each.address, each.data) for each in queries])
+            # Attempts run side by side: each sees a whole one.
+            self._asked = asked = _Question(wanted, known, queries, data)
+        return asked.queries, asked.data
 
     def _queries(self, wanted: Mapping[str, Mapping[str, str]]) -> list[_Query]:
         queries: list[_Query] = []
