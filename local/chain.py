@@ -87,7 +87,7 @@ class Deployment:
     ) -> dict[str, Any]:
         """The network description (NETWORK_FILE) of this deployment: Chainlink's feeds, and Pyth's prices
         over Hermes or on chain where they are asked for."""
-        places = price_data.PricePlaces(CHAIN_ID, self.feeds, self.multicall, self.pyth)
+        places = price_data.PricePlaces(CHAIN_ID, self.feeds, self.pyth)
         sources, prices = places.described(with_hermes=with_hermes, with_pyth_contract=with_pyth_contract)
         return {
             "margin_policy": {

@@ -20,9 +20,7 @@ PYTH_IDS = {
 }
 
 
-def chainlink_source(
-    chain_id: int, multicall: str, *, agreeing_nodes: int = 1, timeout_s: str = "3"
-) -> dict[str, Any]:
+def chainlink_source(chain_id: int, *, agreeing_nodes: int = 1, timeout_s: str = "3") -> dict[str, Any]:
     """Chainlink's feeds on a chain."""
     return {
         "kind": "chainlink",
@@ -33,14 +31,13 @@ def chainlink_source(
         "registry": None,
         "sequencer": None,
         "chain_id": chain_id,
-        "multicall": multicall,
         "agreeing_nodes": agreeing_nodes,
     }
 
 
-def pyth_contract_source(chain_id: int, multicall: str, contract: str, *, is_enabled: bool) -> dict[str, Any]:
+def pyth_contract_source(chain_id: int, contract: str, *, is_enabled: bool) -> dict[str, Any]:
     """Pyth's contract on a chain."""
-    return chainlink_source(chain_id, multicall) | {
+    return chainlink_source(chain_id) | {
         "kind": "pyth_contract",
         "provider": "pyth",
         "enabled": is_enabled,
@@ -113,7 +110,7 @@ def price_policy(
 
 def single_feed_prices(chain_id: int, feeds: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """``price_sources``, and ``prices`` by asset, of a network that has one Chainlink feed per asset."""
-    sources = {CHAINLINK: chainlink_source(chain_id, "0xca11bde05977b3631167028862be2a173976ca11")}
+    sources = {CHAINLINK: chainlink_source(chain_id)}
     quotes = {asset: {CHAINLINK: chainlink_quote(asset, feed)} for asset, feed in feeds.items()}
     return sources, {asset: price_policy(quotes[asset]) for asset in feeds}
 
@@ -129,18 +126,15 @@ class PricePlaces:
 
     chain_id: int
     feeds: Mapping[str, str]
-    multicall: str
     pyth: str
 
     def described(
         self, *, with_hermes: bool, with_pyth_contract: bool
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """``price_sources``, and ``prices`` by asset: Chainlink's, and Pyth's where they are asked for."""
-        contract = pyth_contract_source(
-            self.chain_id, self.multicall, self.pyth, is_enabled=with_pyth_contract
-        )
+        contract = pyth_contract_source(self.chain_id, self.pyth, is_enabled=with_pyth_contract)
         sources = {
-            CHAINLINK: chainlink_source(self.chain_id, self.multicall),
+            CHAINLINK: chainlink_source(self.chain_id),
             HERMES: hermes_source(is_enabled=with_hermes),
             PYTH_CONTRACT: contract,
         }

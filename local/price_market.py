@@ -42,11 +42,9 @@ class PriceMarket:
         """The network description of this market."""
         document: dict[str, Any] = self.deployment.network()
         document["price_sources"] = {
-            price_data.CHAINLINK: price_data.chainlink_source(
-                CHAIN_ID, self.deployment.multicall, timeout_s=timeout_s
-            ),
+            price_data.CHAINLINK: price_data.chainlink_source(CHAIN_ID, timeout_s=timeout_s),
             price_data.PYTH_CONTRACT: price_data.pyth_contract_source(
-                CHAIN_ID, self.deployment.multicall, self.deployment.pyth, is_enabled=True
+                CHAIN_ID, self.deployment.pyth, is_enabled=True
             ),
             price_data.HERMES: price_data.hermes_source(
                 is_enabled=True, transport=transport, timeout_s=timeout_s

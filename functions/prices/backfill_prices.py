@@ -17,8 +17,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.chain import rounds, rpc
+from shared.domain.network import Chain
 from shared.domain.price_bars import BarInterval, PriceBar, bars_of
-from shared.domain.price_sources import PriceSource, SourceKind
+from shared.domain.price_sources import SourceKind
 from shared.errors import TerminalError
 from shared.events.base import AssetId, Instant
 from shared.runtime.context import Context
@@ -45,12 +46,10 @@ def backfill_prices(request: Request, context: Context) -> Response:
     order = _parse(request.body)
     interval = BarInterval(order.interval)
     start, finish = _whole(order, interval, context.as_of)
-    source, feed = _feed(order, context)
-    seen = rounds.read_since(
-        rpc.connect(context.settings, source.chain_id or 0), source.multicall or "", feed, start
-    )
+    source_id, chain, feed = _feed(order, context)
+    seen = rounds.read_since(rpc.connect(context.settings, chain.chain_id), chain.multicall, feed, start)
     observations = [(each.updated_at, each.price) for each in seen if start <= each.updated_at < finish]
-    bars = bars_of(order.asset, interval, observations, source=source.source_id, as_of=context.as_of)
+    bars = bars_of(order.asset, interval, observations, source=source_id, as_of=context.as_of)
     connected = warehouse.connect(context.settings)
     known = price_bars.list_page(
         connected, order.asset, interval, start=start, finish=finish, after=None, limit=_MOST_BARS
@@ -80,12 +79,18 @@ def _whole(order: _Order, interval: BarInterval, as_of: datetime) -> tuple[datet
     return start, finish
 
 
-def _feed(order: _Order, context: Context) -> tuple[PriceSource, str]:
+def _feed(order: _Order, context: Context) -> tuple[str, Chain, str]:
+    """The source's id, its chain, and the asset's feed there."""
     network = context.network
     if order.asset not in network.assets:
         raise TerminalError(f"{order.asset} is not among the assets of NETWORK_FILE", field="asset")
     source = network.price_sources.get(order.source)
     quotation = network.assets[order.asset].prices.quotations.get(order.source)
-    if source is None or quotation is None or source.kind is not SourceKind.CHAINLINK:
+    if (
+        source is None
+        or source.kind is not SourceKind.CHAINLINK
+        or source.chain_id is None
+        or quotation is None
+    ):
         raise TerminalError(f"{order.source} is no Chainlink source of {order.asset}", field="source")
-    return source, quotation.feed
+    return source.source_id, network.chains[source.chain_id], quotation.feed

@@ -62,7 +62,8 @@ class ChainFeeds:
 
     Args:
         urls: the chain's nodes, in order of preference.
-        sources: all on this chain; they share its multicall, timeout and agreement, the strictest counts.
+        aggregate: the chain's multicall.
+        sources: all on this chain; they share its timeout and agreement, the strictest counts.
         executor: runs requests side by side.
         monotonic: a clock in seconds.
     """
@@ -71,6 +72,7 @@ class ChainFeeds:
         self,
         chain_id: int,
         urls: Sequence[str],
+        aggregate: str,
         sources: Sequence[PriceSource],
         *,
         executor: Executor,
@@ -80,7 +82,7 @@ class ChainFeeds:
         self.latency = LatencyWindow()
         self._timeout_s = min(source.timeout_s for source in sources)
         self._agreeing = min(max(source.agreeing_nodes for source in sources), len(urls))
-        self._multicall = sources[0].multicall or ""
+        self._aggregate = aggregate
         self._sources = {source.source_id: source for source in sources}
         self._nodes = RpcClient(chain_id, urls, timeout_s=self._timeout_s).providers
         self._race = Race(executor, monotonic)
@@ -113,7 +115,7 @@ class ChainFeeds:
     def _ask(self, node: Provider, wanted: Mapping[str, Mapping[str, str]], now_s: int) -> ChainReading:
         queries, data = self._question(wanted)
         started = self._monotonic()
-        calls = [("eth_blockNumber", []), ("eth_call", [{"to": self._multicall, "data": data}, "latest"])]
+        calls = [("eth_blockNumber", []), ("eth_call", [{"to": self._aggregate, "data": data}, "latest"])]
         try:
             block, answer = node.batch(calls)
         except RetryableError as error:

@@ -55,7 +55,8 @@ class Chain:
     ``confirmations`` is how many blocks must stand on a block before its events are announced; ``finality``
     is how many before it counts as final, or the tag of the block that the chain itself calls final. A block
     that vanishes before it is final is retracted; one that vanishes later stops the relay. ``block_range`` is
-    the most blocks that one log request asks for. ``multicall`` is the chain's Multicall3.
+    the most blocks that one log request asks for. ``multicall`` is the chain's Multicall3
+    (https://www.multicall3.com).
     """
 
     chain_id: int

@@ -59,8 +59,8 @@ class PriceSource:
 
     ``registry`` is where its publisher lists its feeds (see :mod:`shared.domain.feed_registry`).
 
-    On chain, everything is read through ``multicall`` (Multicall3, https://www.multicall3.com) in one call,
-    from as many nodes as it takes until ``agreeing_nodes`` say the same; ``contract`` is Pyth's.
+    On chain, everything is read through the chain's multicall in one call, from as many nodes as it takes
+    until ``agreeing_nodes`` say the same; ``contract`` is Pyth's.
     """
 
     source_id: str
@@ -71,7 +71,6 @@ class PriceSource:
     timeout_s: float
     registry: str | None = None
     chain_id: int | None = None
-    multicall: str | None = None
     agreeing_nodes: int = 1
     sequencer: SequencerFeed | None = None
     contract: str | None = None
@@ -177,7 +176,6 @@ def _source(source_id: str, entry: FieldReader) -> PriceSource:
     return PriceSource(
         *common,
         chain_id=entry.integer("chain_id", least=1),
-        multicall=entry.address("multicall"),
         agreeing_nodes=entry.integer("agreeing_nodes", least=1),
         sequencer=sequencer,
         contract=entry.address("contract") if kind is SourceKind.PYTH_CONTRACT else None,

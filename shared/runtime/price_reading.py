@@ -60,6 +60,7 @@ class PriceReader:
             chain_id: ChainFeeds(
                 chain_id,
                 settings.rpc_urls[chain_id],
+                network.chains[chain_id].multicall,
                 [source for source in self._sources.values() if source.chain_id == chain_id],
                 executor=requests,
                 monotonic=clock.monotonic,

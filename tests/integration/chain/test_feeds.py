@@ -45,7 +45,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def _source(deployment: Deployment, **changes: Any) -> PriceSource:
+def _source(**changes: Any) -> PriceSource:
     described: dict[str, Any] = {
         "source_id": "chainlink",
         "kind": SourceKind.CHAINLINK,
@@ -54,13 +54,16 @@ def _source(deployment: Deployment, **changes: Any) -> PriceSource:
         "is_tie_breaker": False,
         "timeout_s": 2.0,
         "chain_id": CHAIN_ID,
-        "multicall": deployment.multicall,
     }
     return PriceSource(**(described | changes))
 
 
-def _feeds(executor: ThreadPoolExecutor, urls: Sequence[str], *sources: PriceSource) -> ChainFeeds:
-    return ChainFeeds(CHAIN_ID, urls, sources, executor=executor, monotonic=time.monotonic)
+def _feeds(
+    deployment: Deployment, executor: ThreadPoolExecutor, urls: Sequence[str], *sources: PriceSource
+) -> ChainFeeds:
+    return ChainFeeds(
+        CHAIN_ID, urls, deployment.multicall, sources, executor=executor, monotonic=time.monotonic
+    )
 
 
 def test_all_feeds_of_a_chain_are_read_in_one_request_and_their_decimals_once(
@@ -68,7 +71,6 @@ def test_all_feeds_of_a_chain_are_read_in_one_request_and_their_decimals_once(
 ) -> None:
     requests: list[list[str]] = []
     pyth = _source(
-        deployment,
         source_id="pyth-contract",
         kind=SourceKind.PYTH_CONTRACT,
         provider="pyth",
@@ -80,7 +82,7 @@ def test_all_feeds_of_a_chain_are_read_in_one_request_and_their_decimals_once(
         "pyth-contract": {"ETH": PYTH_IDS["ETH"], "LINK": "0x" + PYTH_IDS["LINK"]},
     }
     with rpc_proxy(emulators.rpc, lambda calls: requests.append([call["method"] for call in calls])) as proxy:
-        feeds = _feeds(executor, [proxy.url], _source(deployment), pyth)
+        feeds = _feeds(deployment, executor, [proxy.url], _source(), pyth)
         first = feeds.read(wanted, 0)
         chain.set_prices(deployment, {"ETH": Decimal("2999.5")})
         again = feeds.read(wanted, 0)
@@ -117,7 +119,7 @@ def test_a_feed_that_talks_nonsense_spoils_no_other(
     """A contract that returns the same bytes to every call."""
     code = f"0x61{len(word) // 2:04x}80600c6000396000f3{word}"
     chain.client.call("anvil_setCode", NOBODY, code)
-    feeds = _feeds(executor, [emulators.rpc], _source(deployment))
+    feeds = _feeds(deployment, executor, [emulators.rpc], _source())
     answers = feeds.read({"chainlink": {**deployment.feeds, "ODD": NOBODY}}, 0).answers["chainlink"]
     chain.client.call("anvil_setCode", NOBODY, "0x")
     odd = answers["ODD"]
@@ -141,8 +143,8 @@ def test_a_rollups_answers_wait_for_its_sequencer(
         )
         chain.mine([Transaction(deployment.owner, deployment.market_setter, data)])
 
-    source = _source(deployment, sequencer=SequencerFeed(deployment.feeds["LINK"], 3_600))
-    feeds = _feeds(executor, [emulators.rpc], source)
+    source = _source(sequencer=SequencerFeed(deployment.feeds["LINK"], 3_600))
+    feeds = _feeds(deployment, executor, [emulators.rpc], source)
     wanted = {"chainlink": {"ETH": deployment.feeds["ETH"]}}
 
     set_sequencer(0, 1_000)
@@ -181,8 +183,8 @@ def test_a_lying_node_is_outvoted(
     dead = f"http://127.0.0.1:{closed_port()}"
     with _lying(emulators.rpc, chain, deployment) as liar:
         urls = [liar.url, emulators.rpc, dead, emulators.rpc]
-        answers = _feeds(executor, urls, _source(deployment, agreeing_nodes=2)).read(wanted, 0).answers
-        alone = _feeds(executor, [liar.url, emulators.rpc], _source(deployment, agreeing_nodes=2))
+        answers = _feeds(deployment, executor, urls, _source(agreeing_nodes=2)).read(wanted, 0).answers
+        alone = _feeds(deployment, executor, [liar.url, emulators.rpc], _source(agreeing_nodes=2))
         disputed = alone.read(wanted, 0).answers["chainlink"]
 
     eth = answers["chainlink"]["ETH"]
@@ -199,7 +201,7 @@ def test_a_dead_and_a_slow_node_cost_no_more_than_patience(
     release = threading.Event()
     with endpoint(lambda _: Answer(200, b"[]", wait=release)) as slow:
         urls = [f"http://127.0.0.1:{closed_port()}", slow.url, emulators.rpc]
-        feeds = _feeds(executor, urls, _source(deployment, timeout_s=1.0))
+        feeds = _feeds(deployment, executor, urls, _source(timeout_s=1.0))
         started = time.monotonic()
         answer = feeds.read(wanted, 0).answers["chainlink"]["ETH"]
         took_s = time.monotonic() - started
@@ -213,6 +215,6 @@ def test_a_dead_and_a_slow_node_cost_no_more_than_patience(
 def test_without_a_node_it_says_what_each_one_did(
     deployment: Deployment, executor: ThreadPoolExecutor
 ) -> None:
-    feeds = _feeds(executor, [f"http://127.0.0.1:{closed_port()}"], _source(deployment))
+    feeds = _feeds(deployment, executor, [f"http://127.0.0.1:{closed_port()}"], _source())
     with pytest.raises(RetryableError, match="node 0: "):
         feeds.read({"chainlink": {"ETH": NOBODY}}, 0)

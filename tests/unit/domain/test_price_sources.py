@@ -33,9 +33,9 @@ from shared.domain.price_sources import (
 
 A, B, C = ("0x" + pair * 20 for pair in ("a1", "b2", "c3"))
 SOURCES: dict[str, Any] = {
-    CHAINLINK: chainlink_source(10, A, agreeing_nodes=2) | {"sequencer": {"address": B, "grace_s": 3600}},
+    CHAINLINK: chainlink_source(10, agreeing_nodes=2) | {"sequencer": {"address": B, "grace_s": 3600}},
     HERMES: hermes_source(is_enabled=True),
-    PYTH_CONTRACT: pyth_contract_source(10, A, C, is_enabled=False),
+    PYTH_CONTRACT: pyth_contract_source(10, C, is_enabled=False),
     "exchange": exchange_source("https://exchange.example", is_enabled=True),
 }
 POLICY: dict[str, Any] = price_policy(
@@ -58,7 +58,7 @@ def _policy(document: dict[str, Any], sources: dict[str, Any] | None = None) -> 
 def test_every_kind_of_source_is_read() -> None:
     sources = _sources(SOURCES)
     assert sources[CHAINLINK].sequencer == SequencerFeed(B, 3600)
-    assert (sources[CHAINLINK].agreeing_nodes, sources[CHAINLINK].multicall) == (2, A)
+    assert (sources[CHAINLINK].agreeing_nodes, sources[CHAINLINK].chain_id) == (2, 10)
     assert (sources[HERMES].kind, sources[HERMES].transport) == (SourceKind.HERMES, HermesTransport.STREAM)
     assert (sources[PYTH_CONTRACT].contract, sources[PYTH_CONTRACT].is_enabled) == (C, False)
     assert (sources["exchange"].is_tie_breaker, sources["exchange"].base_url) == (
