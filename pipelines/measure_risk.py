@@ -35,6 +35,7 @@ from shared.risk.measurement_policy import RiskMethod, measurement_policy
 from shared.risk.stress import historical_stress_scenarios
 from shared.warehouse.risk_rows import (
     HOUSE_RISKS,
+    HOUSE_SHORTFALLS,
     MARGIN_REQUIREMENTS,
     PORTFOLIO_RISKS,
     STRESS_TEST_RESULTS,
@@ -44,7 +45,7 @@ from shared.warehouse.risk_rows import (
 )
 from shared.warehouse.rows import Row
 
-TABLES = (PORTFOLIO_RISKS, MARGIN_REQUIREMENTS, STRESS_TEST_RESULTS)
+TABLES = (PORTFOLIO_RISKS, MARGIN_REQUIREMENTS, STRESS_TEST_RESULTS, HOUSE_SHORTFALLS)
 HOUSE_PART = "house_part"
 
 

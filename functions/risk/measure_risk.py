@@ -2,8 +2,8 @@
 
 Trigger: every minute by Cloud Scheduler; HTTP, for an operator who wants a run now.
 Reads: ``risk_runs``, ``accounts``, the latest of ``price_ticks``; BigQuery ``price_bars``.
-Writes: BigQuery ``portfolio_risks``, ``margin_requirements``, ``stress_test_results``, ``house_risks``;
-``risk_runs`` per block.
+Writes: BigQuery ``portfolio_risks``, ``margin_requirements``, ``stress_test_results``,
+``house_shortfalls``, ``house_risks``; ``risk_runs`` per block.
 Publishes: nothing.
 
 A run is started when the last one began on an earlier day, and goes on, minute by minute, until every account
@@ -197,12 +197,13 @@ def _measure_next(client: database.Client, context: Context, run: RiskRun, input
         block = _read(client, run.after, run.until, None)
     measured = measure_block(inputs, block, as_of=run.as_of.isoformat())
     for table, rows in rows_of_block(measured, run.as_of).items():
-        load_once(
-            warehouse.connect(context.settings),
-            table,
-            rows,
-            load_id=f"{run.as_of.isoformat()}-{run.blocks:05d}",
-        )
+        if rows:
+            load_once(
+                warehouse.connect(context.settings),
+                table,
+                rows,
+                load_id=f"{run.as_of.isoformat()}-{run.blocks:05d}",
+            )
     tally = run.tally
     if measured.house is not None:
         tally = measured.house if tally is None else tally + measured.house

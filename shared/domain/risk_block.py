@@ -19,7 +19,7 @@ from shared.risk.book import Book
 from shared.risk.book_risk import BookRisk
 from shared.risk.house import HouseTally, exposure_matrix, tally_house
 from shared.risk.measurement_policy import MeasurementPolicy, RiskMethod
-from shared.risk.positions import BoolArray, FactorTable, Float64Array
+from shared.risk.positions import FactorTable, Float64Array, Int64Array
 from shared.risk.requirements import Requirements, requirements
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.states import NEVER_EVALUATED
@@ -63,10 +63,20 @@ class ScenarioStress:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall:
+    """An account's part of the house's loss: in which ``scenarios`` (int64[k], rising) it ends insolvent, and
+    what it costs the house in each (float64[k])."""
+
+    scenarios: Int64Array
+    usd: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRisk:
     """Everything measured of a block; arrays and mappings are by the account's number in it.
 
-    ``house`` is None without a history. ``outside_house`` counts the accounts left out of it: unvalued, or
+    ``house`` is None without a history. ``shortfalls`` has the accounts that end insolvent in any scenario of
+    it. ``outside_house`` counts the accounts left out of it: unvalued, or
     exposed to an asset without returns.
     """
 
@@ -77,6 +87,7 @@ class BlockRisk:
     measured: tuple[MethodRisk, ...]
     stressed: tuple[ScenarioStress, ...]
     house: HouseTally | None
+    shortfalls: Mapping[int, Shortfall]
     outside_house: int
 
 
@@ -119,7 +130,8 @@ def measure_block(inputs: Inputs, accounts: Sequence[Account], *, as_of: str) ->
     debt = np.array([valuation.debt_usd for valuation in valuations])
     has_result = is_valued.copy()
     has_result[list(reasons)] = False
-    house, outside = _house(inputs, holders, has_result)
+    included = np.flatnonzero(has_result).tolist()
+    house, shortfalls = _house(inputs, holders, included)
     return BlockRisk(
         inputs=inputs,
         valuations=valuations,
@@ -134,7 +146,8 @@ def measure_block(inputs: Inputs, accounts: Sequence[Account], *, as_of: str) ->
         ),
         stressed=_stress(inputs, holders, valuations, exposures, as_of),
         house=house,
-        outside_house=outside,
+        shortfalls=shortfalls,
+        outside_house=len(accounts) - (0 if house is None else len(included)),
     )
 
 
@@ -207,17 +220,18 @@ def house_chains(network: Network) -> tuple[int, ...]:
     return tuple(sorted(network.chains))
 
 
-def _house(inputs: Inputs, holders: Sequence[Holder], has_result: BoolArray) -> tuple[HouseTally | None, int]:
+def _house(
+    inputs: Inputs, holders: Sequence[Holder], included: Sequence[int]
+) -> tuple[HouseTally | None, dict[int, Shortfall]]:
     models = inputs.history.models
     if models is None:
-        return None, len(holders)
+        return None, {}
     market, chains = inputs.market, house_chains(inputs.network)
     columns: dict[tuple[int, str], int] = {}
     rows: list[int] = []
     at: list[int] = []
     held: list[float] = []
     owed: list[float] = []
-    included = np.flatnonzero(has_result).tolist()
     for row, number in enumerate(included):
         for position in holders[number].account.positions.values():
             debt_base = market.debt_base(position)
@@ -231,7 +245,7 @@ def _house(inputs: Inputs, holders: Sequence[Holder], has_result: BoolArray) -> 
             held.append(position.collateral_base / 10**position.decimals * mark)
             owed.append(debt_base / 10**position.decimals * mark)
     shape = {"n_rows": len(included), "n_columns": len(columns)}
-    tally = tally_house(
+    tally, by_account = tally_house(
         exposure_matrix(rows, at, held, **shape),
         exposure_matrix(rows, at, owed, **shape),
         models.scenarios(RiskMethod.FILTERED),
@@ -242,4 +256,10 @@ def _house(inputs: Inputs, holders: Sequence[Holder], has_result: BoolArray) -> 
         ),
         n_chains=len(chains) + 1,
     )
-    return tally, len(holders) - len(included)
+    shortfalls: dict[int, Shortfall] = {}
+    for row in np.flatnonzero(np.diff(by_account.indptr)).tolist():
+        part = slice(by_account.indptr[row], by_account.indptr[row + 1])
+        shortfalls[included[row]] = Shortfall(
+            by_account.indices[part].astype(np.int64), by_account.data[part]
+        )
+    return tally, shortfalls

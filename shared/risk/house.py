@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, vstack
 
 from shared.risk.basis import Basis, basis_of
 from shared.risk.positions import Float64Array, Int64Array
@@ -145,13 +145,15 @@ def tally_house(
     asset_of_column: Int64Array,
     chain_of_column: Int64Array,
     n_chains: int,
-) -> HouseTally:
-    """What a block of accounts costs the house in each scenario; columns as in `measure_house`. Leave out
-    accounts exposed to an asset without scenarios."""
+) -> tuple[HouseTally, csr_array]:
+    """What a block of accounts costs the house in each scenario, and each account's part of it: its
+    shortfall, CSR [n_accounts, S]. Columns as in `measure_house`. Leave out accounts exposed to an asset
+    without scenarios."""
     factors = np.ascontiguousarray(1.0 + scenarios.returns.T[asset_of_column])
     loss = np.zeros(scenarios.n_scenarios)
     n_insolvent = np.zeros(scenarios.n_scenarios, dtype=np.int64)
     by_column = np.zeros(factors.shape)
+    by_account = [csr_array((0, scenarios.n_scenarios))]
     for block in _blocks(assets_usd.shape[0]):
         debts = debts_usd[block]
         owed = debts @ factors
@@ -160,17 +162,22 @@ def tally_house(
         loss += shortfall.sum(axis=0)
         n_insolvent += np.count_nonzero(shortfall, axis=0)
         by_column += factors * (debts.T @ rate)
+        by_account.append(csr_array(shortfall))
     by_asset = np.zeros((scenarios.returns.shape[1], scenarios.n_scenarios))
     by_chain = np.zeros((n_chains, scenarios.n_scenarios))
     np.add.at(by_asset, asset_of_column, by_column)
     np.add.at(by_chain, chain_of_column, by_column)
-    return HouseTally(loss, n_insolvent, by_asset.T, by_chain.T)
+    return HouseTally(loss, n_insolvent, by_asset.T, by_chain.T), vstack(by_account, format="csr")
 
 
 @dataclass(frozen=True, slots=True)
 class TalliedRisk:
     """VaR and ES of a whole tally; ES by asset [n_assets] and by chain [n_chains], each summing to it;
-    `max_insolvent` the most accounts that end insolvent in one scenario."""
+    `max_insolvent` the most accounts that end insolvent in one scenario.
+
+    `tail_shares` float64[S] is the weight of each scenario in ES: an account's part of ES is its shortfall in
+    each scenario times these, summed.
+    """
 
     level: float
     var_usd: float
@@ -178,11 +185,12 @@ class TalliedRisk:
     es_by_asset_usd: Float64Array
     es_by_chain_usd: Float64Array
     max_insolvent: int
+    tail_shares: Float64Array
     basis: Basis
 
 
 def measure_tally(tally: HouseTally, scenarios: ScenarioSet, level: float, *, as_of: str) -> TalliedRisk:
-    """The risk of `measure_house` from a book's tally, without the split by account."""
+    """The risk of `measure_house` from a book's tally; its split by account follows from `tail_shares`."""
     value_at_risk, expected = (float(x[0]) for x in var_es(-tally.loss_usd, level, scenarios.weights))
     shares = _tail_shares(-tally.loss_usd, scenarios, level)
     return TalliedRisk(
@@ -192,6 +200,7 @@ def measure_tally(tally: HouseTally, scenarios: ScenarioSet, level: float, *, as
         shares @ tally.loss_by_asset_usd,
         shares @ tally.loss_by_chain_usd,
         int(tally.n_insolvent.max(initial=0)),
+        shares,
         basis_of(scenarios, as_of, "house-shortfall"),
     )
 

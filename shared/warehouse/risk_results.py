@@ -66,6 +66,16 @@ class RecordedHouse:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedHouseAccount:
+    """An account's part of the house's ES at one run and level; ``place`` is its rank from 1, the largest."""
+
+    account_id: str
+    position_version: int
+    es_usd: float
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedStress:
     """The whole book under one named scenario at one run; sums are over the accounts that were valued."""
 
@@ -151,6 +161,27 @@ def find_house(warehouse: Warehouse, *, level: float, since: datetime) -> Record
                 basis=_basis(row),
             )
     return None
+
+
+def list_house_accounts(
+    warehouse: Warehouse, *, as_of: datetime, level: float, after_place: int, limit: int
+) -> list[RecordedHouseAccount]:
+    """The accounts that have a part of the house's ES at a run, the largest first, behind a place.
+
+    Raises:
+        RetryableError: BigQuery did not answer.
+    """
+    rows = query(
+        warehouse,
+        "house_account_risks",
+        [
+            ScalarQueryParameter("as_of", "TIMESTAMP", as_of),
+            ScalarQueryParameter("level", "FLOAT64", level),
+            ScalarQueryParameter("after_place", "INT64", after_place),
+            ScalarQueryParameter("row_limit", "INT64", limit),
+        ],
+    )
+    return [RecordedHouseAccount(**row) for row in rows]
 
 
 def list_house_stress(warehouse: Warehouse, *, since: datetime) -> list[RecordedStress]:

@@ -1,6 +1,6 @@
-"""The rows of a measured block: ``portfolio_risks``, ``margin_requirements``, ``stress_test_results``; and
-``house_risks`` of a whole run. Numbers are the risk core's float64; what has no result is NULL, with the
-reason beside it.
+"""The rows of a measured block: ``portfolio_risks``, ``margin_requirements``, ``stress_test_results``,
+``house_shortfalls``; and ``house_risks`` of a whole run. Numbers are the risk core's float64; what has no
+result is NULL, with the reason beside it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from shared.warehouse.rows import Row
 PORTFOLIO_RISKS = "portfolio_risks"
 MARGIN_REQUIREMENTS = "margin_requirements"
 STRESS_TEST_RESULTS = "stress_test_results"
+HOUSE_SHORTFALLS = "house_shortfalls"
 HOUSE_RISKS = "house_risks"
 HOUSE = "house"
 
@@ -35,6 +36,7 @@ def rows_of_block(block: BlockRisk, as_of: datetime) -> dict[str, list[Row]]:
         STRESS_TEST_RESULTS: [
             row for stressed in block.stressed for row in _stresses(block, stressed, as_of)
         ],
+        HOUSE_SHORTFALLS: list(_shortfalls(block, as_of)),
     }
 
 
@@ -179,6 +181,22 @@ def _stresses(block: BlockRisk, stressed: ScenarioStress, as_of: datetime) -> It
         )
 
 
+def _shortfalls(block: BlockRisk, as_of: datetime) -> Iterator[Row]:
+    for number, shortfall in block.shortfalls.items():
+        account = _account_fields(block, number, as_of)
+        row_id = f"{as_of.isoformat()}:{account['account_id']}"
+        yield Row(
+            HOUSE_SHORTFALLS,
+            row_id,
+            {
+                "row_id": row_id,
+                **account,
+                "scenarios": shortfall.scenarios.tolist(),
+                "shortfalls_usd": shortfall.usd.tolist(),
+            },
+        )
+
+
 def _stress_reason(market: Market, missing: tuple[str, ...]) -> str | None:
     if market.tick_sequence is None:
         return "no price tick has been published"
@@ -221,6 +239,7 @@ def rows_of_house(inputs: Inputs, run: HouseRun, as_of: datetime) -> list[Row]:
                     "var_usd": _number(risk.var_usd) if risk is not None and is_total else None,
                     "es_usd": es_usd,
                     "max_insolvent": risk.max_insolvent if risk is not None and is_total else None,
+                    "tail_shares": risk.tail_shares.tolist() if risk is not None and is_total else [],
                     "accounts": run.accounts,
                     "outside_accounts": run.outside,
                     "unmeasured_reason": run.reason,

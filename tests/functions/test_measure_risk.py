@@ -31,7 +31,13 @@ POLICY = measurement_policy()
 CLOSES = POLICY.n_returns + 1
 PER_ACCOUNT = len(POLICY.recorded_methods) * len(POLICY.horizons_days) * len(POLICY.levels)
 ASSETS = {asset: f"0x{number:040x}" for number, asset in enumerate(("ETH", "LINK", "USDC"), start=1)}
-TABLES = ("portfolio_risks", "margin_requirements", "stress_test_results", "house_risks")
+TABLES = (
+    "portfolio_risks",
+    "margin_requirements",
+    "stress_test_results",
+    "house_shortfalls",
+    "house_risks",
+)
 
 
 def address(number: int) -> str:
@@ -153,9 +159,12 @@ def test_every_account_is_measured_at_the_marks_and_history_of_one_moment(call: 
     assert crash["shortfall_usd"] == pytest.approx(2000 - 3200 * (1 - 0.528475))
 
 
-def test_the_house_loses_what_insolvent_accounts_owe(call: Caller, book: Book) -> None:
-    # Nearly under water: a fall of 2 % is enough.
-    book.put([account(address(n), ETH=("1", "0"), USDC=("0", "1570")) for n in (1, 2, 3)])
+def test_the_house_loses_what_insolvent_accounts_owe(call: Caller, book: Book, project: Project) -> None:
+    project.setenv(RISK_BLOCK_ACCOUNTS="2")
+    project.provision_warehouse("house_account_risks")
+    # Nearly under water: a fall of 2 % is enough. The third owes twice as much, in another block.
+    book.put([account(address(n), ETH=("1", "0"), USDC=("0", "1570")) for n in (1, 2)])
+    book.put([account(address(3), ETH=("2", "0"), USDC=("0", "3140"))])
     book.put([of_number(9), account(address(10), LINK=("1", "0"))])
     book.put_closes(ETH=CLOSES, USDC=CLOSES)
 
@@ -175,6 +184,15 @@ def test_the_house_loses_what_insolvent_accounts_owe(call: Caller, book: Book) -
         }
         assert set(parts) == {"USDC" if kind == "asset" else "31337"}
         assert sum(parts.values()) == pytest.approx(total["es_usd"])
+    for level, whole in totals.items():
+        by_account = {
+            row["account_id"]: row["es_usd"]
+            for row in book.rows("house_account_risks", "account_id")
+            if row["level"] == level
+        }
+        assert set(by_account) == {address(1), address(2), address(3)}
+        assert by_account[address(3)] == pytest.approx(2 * by_account[address(1)])
+        assert sum(by_account.values()) == pytest.approx(whole["es_usd"])
 
 
 def test_what_cannot_be_measured_says_why_and_is_never_zero(call: Caller, book: Book) -> None:

@@ -206,6 +206,24 @@ def accesses(number: int) -> list[Access]:
             Scope.ACCOUNTS_READ,
         ),
         _of("Query.houseRisk", "{ houseRisk { esUsd } }", Scope.OPERATIONS_READ, unrestricted=True),
+        _of(
+            "HouseRisk.byAccount",
+            "{ houseRisk { byAccount { edges { node { accountId } } } } }",
+            Scope.OPERATIONS_READ,
+            unrestricted=True,
+        ),
+        _of(
+            "Query.hourlyExposures",
+            f'{{ hourlyExposures(accountId: "{account}", from: "2026-01-01T00:00:00Z",'
+            ' to: "2027-01-01T00:00:00Z") { edges { node { accountId hour } } } }',
+            Scope.HISTORY_READ,
+        ),
+        _of(
+            "Query.houseExposures",
+            "{ houseExposures { accounts } }",
+            Scope.OPERATIONS_READ,
+            unrestricted=True,
+        ),
         _of("Query.houseStress", "{ houseStress { scenario } }", Scope.OPERATIONS_READ, unrestricted=True),
         _of(
             "Query.systemStatus", "{ systemStatus { deadLetters } }", Scope.OPERATIONS_READ, unrestricted=True

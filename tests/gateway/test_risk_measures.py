@@ -263,6 +263,24 @@ def test_risk_history_is_paged_and_each_result_once(server: Server, world: World
     assert not rest["pageInfo"]["hasNextPage"]
 
 
+TAIL_SHARES = [0.0, 0.25, 0.5, 0.25]
+
+
+def shortfall_row(as_of: datetime, number: int, **usd_by_scenario: float) -> Row:
+    """What measure_risk writes of an account that ends insolvent in scenarios ``s0``, ``s1``, …"""
+    row_id = f"{as_of.isoformat()}:{address(number)}"
+    values = {
+        "row_id": row_id,
+        "account_id": address(number),
+        "as_of": as_of.isoformat(),
+        "tick_sequence": 1,
+        "position_version": 40 + number,
+        "scenarios": [int(name[1:]) for name in usd_by_scenario],
+        "shortfalls_usd": list(usd_by_scenario.values()),
+    }
+    return Row("house_shortfalls", row_id, values)
+
+
 def house_row(as_of: datetime, kind: str, part: str, es: float | None) -> Row:
     """A row as measure_risk writes it."""
     row_id = f"{as_of.isoformat()}:house:0.99:{kind}:{part}"
@@ -277,6 +295,7 @@ def house_row(as_of: datetime, kind: str, part: str, es: float | None) -> Row:
         "var_usd": 50.0 if kind == "total" else None,
         "es_usd": es,
         "max_insolvent": 3 if kind == "total" else None,
+        "tail_shares": TAIL_SHARES if kind == "total" else [],
         "accounts": 9,
         "outside_accounts": 1,
         "unmeasured_reason": None,
@@ -362,3 +381,41 @@ def test_the_house_shows_its_last_finished_run(server: Server, world: World, key
     counts = ("accounts", "unvalued", "marginCalls", "liquidations", "insolvent")
     assert [stressed[name] for name in counts] == [3, 1, 1, 0, 1]
     assert (stressed["pnlUsd"], stressed["shortfallUsd"]) == ("-3.500000", "0.500000")
+
+
+BY_ACCOUNT = """query($after: String) { houseRisk { esUsd byAccount(first: 2, after: $after) {
+  edges { node { accountId esUsd positionVersion } } pageInfo { hasNextPage endCursor } } } }"""
+
+
+def test_the_house_risk_by_account_sums_to_the_whole_the_largest_first(
+    server: Server, world: World, key: str
+) -> None:
+    today = world.now
+    warehouse = warehouse_client.connect(world.settings)
+    shortfalls = [
+        shortfall_row(today, 1, s1=8.0),
+        shortfall_row(today, 2, s0=9.0, s1=4.0, s2=40.0, s3=8.0),
+        # Insolvent only where the house's tail has no part.
+        shortfall_row(today, 3, s0=1000.0),
+        shortfall_row(today, 4, s2=4.0),
+        shortfall_row(today - timedelta(days=1), 5, s1=7.0),
+        # A run that is not done yet.
+        shortfall_row(today + timedelta(minutes=1), 6, s1=7.0),
+    ]
+    totals = [house_row(today - timedelta(days=1), "total", "", 1.75), house_row(today, "total", "", 27.0)]
+    for number in range(2):
+        load_once(warehouse, "house_shortfalls", shortfalls, load_id=f"{number}")
+        load_once(warehouse, "house_risks", totals, load_id=f"{number}")
+
+    def shown(after: str | None) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
+        risk = server.query(BY_ACCOUNT, {"after": after}, key=key)["houseRisk"]
+        assert risk["esUsd"] == "27.000000"
+        nodes = [edge["node"] for edge in risk["byAccount"]["edges"]]
+        return [tuple(node.values()) for node in nodes], risk["byAccount"]["pageInfo"]
+
+    first, page = shown(None)
+    assert first == [(address(2), "23.000000", 42), (address(1), "2.000000", 41)]
+    assert page["hasNextPage"]
+    rest, page = shown(page["endCursor"])
+    assert rest == [(address(4), "2.000000", 44)]
+    assert not page["hasNextPage"]

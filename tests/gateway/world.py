@@ -66,8 +66,17 @@ def address(number: int) -> str:
     return f"0x{number:040x}"
 
 
-TABLES_READ = ("margin_history", "price_bars", "portfolio_risks", "stress_test_results", "house_risks")
-"""The warehouse's tables that the gateway reads: the emulator takes a third of a second for each."""
+TABLES_READ = (
+    "margin_history",
+    "hourly_exposures",
+    "price_bars",
+    "portfolio_risks",
+    "stress_test_results",
+    "house_shortfalls",
+    "house_risks",
+    "house_account_risks",
+)
+"""The warehouse's tables and views that the gateway reads: the emulator takes a while for each."""
 
 
 class World:

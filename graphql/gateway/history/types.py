@@ -6,7 +6,7 @@ import strawberry
 
 from gateway.margin.types import MarginState
 from gateway.scalars import DateTime, Decimal
-from shared.warehouse import margin_history
+from shared.warehouse import exposures, margin_history
 
 HistoryKind = strawberry.enum(
     margin_history.HistoryKind, name="HistoryKind", description="Why the point was recorded."
@@ -42,4 +42,58 @@ def from_row(row: margin_history.HistoryRow) -> MarginPoint:
         collateral_usd=row.collateral_usd,
         debt_usd=row.debt_usd,
         health_pct=row.health_pct,
+    )
+
+
+@strawberry.type(
+    description=(
+        "What an account held and owed in one hour, factors included: its last figures, and the extremes."
+    )
+)
+class HourlyExposure:
+    account_id: strawberry.ID
+    hour: DateTime = strawberry.field(description="Its beginning.")
+    last_as_of: DateTime = strawberry.field(description="The moment of the last figures.")
+    collateral_usd: Decimal
+    debt_usd: Decimal
+    max_collateral_usd: Decimal
+    max_debt_usd: Decimal
+    min_health_pct: float | None = strawberry.field(description="Null without debt.")
+
+
+@strawberry.type(
+    description="What all accounts that were valued in one hour held and owed at last, factors included."
+)
+class HouseExposure:
+    hour: DateTime = strawberry.field(description="Its beginning.")
+    accounts: int
+    borrowers: int = strawberry.field(description="Accounts with debt.")
+    collateral_usd: Decimal
+    debt_usd: Decimal
+    min_health_pct: float | None = strawberry.field(description="Of all accounts in the hour.")
+
+
+def from_hour(row: exposures.HourlyExposure) -> HourlyExposure:
+    """The exposure of a row."""
+    return HourlyExposure(
+        account_id=row.account_id,  # type: ignore[arg-type]
+        hour=row.hour,
+        last_as_of=row.last_as_of,
+        collateral_usd=row.collateral_usd,
+        debt_usd=row.debt_usd,
+        max_collateral_usd=row.max_collateral_usd,
+        max_debt_usd=row.max_debt_usd,
+        min_health_pct=row.min_health_pct,
+    )
+
+
+def from_house_hour(row: exposures.HouseExposure) -> HouseExposure:
+    """The exposure of the whole book in an hour."""
+    return HouseExposure(
+        hour=row.hour,
+        accounts=row.accounts,
+        borrowers=row.borrowers,
+        collateral_usd=row.collateral_usd,
+        debt_usd=row.debt_usd,
+        min_health_pct=row.min_health_pct,
     )

@@ -1,16 +1,22 @@
 """What ``measure_risk`` recorded: an account's risk over time, and the house's of its last run."""
 
+# Strawberry's field decorator is untyped where it takes arguments.
+# mypy: disallow-untyped-decorators=False
 from __future__ import annotations
 
 from datetime import date
 
 import strawberry
 
+from gateway.context import Info
+from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
+from gateway.pagination import Connection, decode_number_cursor, encode_cursor, page
 from gateway.risk.measures import RiskMethod
 from gateway.scalars import DateTime, Decimal
 from shared.domain.money import usd
+from shared.warehouse import risk_results
 from shared.warehouse.risk_results import RecordedBasis as StoredBasis
-from shared.warehouse.risk_results import RecordedHouse, RecordedRisk, RecordedStress
+from shared.warehouse.risk_results import RecordedHouse, RecordedHouseAccount, RecordedRisk, RecordedStress
 
 
 @strawberry.type(description="What a recorded result rests on; null where there was no history.")
@@ -53,6 +59,13 @@ class HouseChainRisk:
     es_usd: Decimal
 
 
+@strawberry.type(description="An account's part of the house's expected shortfall.")
+class HouseAccountRisk:
+    account_id: strawberry.ID
+    es_usd: Decimal
+    position_version: int = strawberry.field(description="The version of the positions that were measured.")
+
+
 @strawberry.type(
     description=(
         "What the house loses over a day from accounts that end insolvent: VaR and expected shortfall at the "
@@ -77,6 +90,28 @@ class HouseRisk:
     unmeasured_reason: str | None
     missing_assets: list[str]
     basis: RecordedBasis
+
+    @strawberry.field(
+        description="The accounts that have a part of the expected shortfall, the largest first."
+    )
+    async def by_account(
+        self, info: Info, first: int = DEFAULT_PAGE_SIZE, after: str | None = None
+    ) -> Connection[HouseAccountRisk]:
+        check_page_size(first)
+        rows = await info.context.stores.read_warehouse(
+            risk_results.list_house_accounts,
+            as_of=self.as_of,
+            level=float(self.level),
+            after_place=decode_number_cursor(after) or 0,
+            limit=first + 1,
+        )
+        return page(
+            rows,
+            first=first,
+            after=after,
+            node=_house_account,
+            cursor=lambda row: encode_cursor(row.place),
+        )
 
 
 @strawberry.type(
@@ -156,6 +191,14 @@ def house_stress(row: RecordedStress) -> HouseStress:
         shortfall_usd=_usd(row.shortfall_usd),
         definition=row.definition,
         scenario_set_id=row.scenario_set_id,
+    )
+
+
+def _house_account(row: RecordedHouseAccount) -> HouseAccountRisk:
+    return HouseAccountRisk(
+        account_id=row.account_id,  # type: ignore[arg-type]
+        es_usd=usd(row.es_usd),
+        position_version=row.position_version,
     )
 
 

@@ -158,8 +158,9 @@ def test_tallies_of_blocks_add_up_to_the_whole_house(models: RiskModels) -> None
         asset_of_column=assets,
     )
     tally = HouseTally.nothing(scenarios.n_scenarios, N_ASSETS, 2)
+    by_account = []
     for block in (slice(0, 25), slice(25, 60)):
-        tally += tally_house(
+        part, shortfalls = tally_house(
             csr_array(held[block]),
             csr_array(owed[block]),
             scenarios,
@@ -167,6 +168,8 @@ def test_tallies_of_blocks_add_up_to_the_whole_house(models: RiskModels) -> None
             chain_of_column=chains,
             n_chains=2,
         )
+        tally += part
+        by_account.append(shortfalls.toarray())
     risk = measure_tally(tally, scenarios, 0.975, as_of="now")
     np.testing.assert_allclose(tally.loss_usd, whole.loss_usd, rtol=1e-12)
     np.testing.assert_array_equal(tally.n_insolvent, whole.n_insolvent)
@@ -174,6 +177,10 @@ def test_tallies_of_blocks_add_up_to_the_whole_house(models: RiskModels) -> None
     assert risk.es_usd == pytest.approx(whole.es_usd)
     np.testing.assert_allclose(risk.es_by_asset_usd, whole.es_by_asset_usd, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(risk.es_by_chain_usd, whole.es_by_chain_usd, rtol=1e-9)
+    np.testing.assert_allclose(
+        np.concatenate(by_account) @ risk.tail_shares, whole.es_by_account_usd, rtol=1e-9, atol=1e-12
+    )
+    assert whole.es_by_account_usd.sum() == pytest.approx(risk.es_usd)
     assert risk.basis == whole.basis
     assert risk.es_usd > 0.0
 
