@@ -8,6 +8,7 @@ import {PriceOracle} from "../../src/PriceOracle.sol";
 import {Vault} from "../../src/Vault.sol";
 import {IVault} from "../../src/interfaces/IVault.sol";
 import {LendingMarket} from "../../src/libraries/LendingMarket.sol";
+import {MockAggregator} from "../../src/mocks/MockAggregator.sol";
 import {MockERC20} from "../../src/mocks/MockERC20.sol";
 import {VaultFixture} from "../VaultFixture.sol";
 import {ReentrantParty} from "../adversaries/ReentrantParty.sol";
@@ -307,5 +308,63 @@ contract VaultAttacksTest is VaultFixture {
         // Each round costs the base unit by which debt is rounded up, and never gives one.
         vm.assertGe(5, usdc.balanceOf(bob));
         vm.assertEq(_debt(bob, address(usdc)), 0);
+    }
+
+    /// @dev There, borrowing one unit in the other rate mode rewrote the rate of the whole debt.
+    function test_OneUnitMoreRewritesTheWholeDebt_ItAddsItsOwnSharesOnly() external {
+        _deposit(alice, wbtc, 100e8);
+        _borrow(alice, address(usdc), 2_000_000e6);
+        _warpWithPrices(100 days);
+        uint256 debt = _debt(alice, address(usdc));
+        uint256 shares = vault.positionShares(alice, address(usdc)).debtShares;
+        _borrow(alice, address(usdc), 1);
+        vm.assertEq(vault.positionShares(alice, address(usdc)).debtShares, shares + 1);
+        vm.assertEq(_debt(alice, address(usdc)), debt + 1);
+    }
+
+    /// @dev There, a batch contract was the vault's user for everyone, so that a stranger withdrew others' deposits.
+    function test_StrangerWithdrawsAnothersDeposit_ACallerHasItsOwnAccountOnly() external {
+        _deposit(alice, usdc, 1000e6);
+        uint256 shares = _supplyAs(alice, usdc, 1000e6);
+        vm.startPrank(bob);
+        vm.expectRevert(
+            abi.encodeWithSelector(IVault.InsufficientCollateral.selector, address(usdc), 1000e6, 0)
+        );
+        vault.withdraw(address(usdc), 1000e6);
+        vm.expectRevert(abi.encodeWithSelector(IVault.InsufficientSupply.selector, address(usdc), shares, 0));
+        vault.redeem(address(usdc), shares);
+        _assertPosition(alice, address(usdc), 1000e6, 0);
+    }
+
+    /// @dev There, the sequencer of a rollup was not asked: users who could not act were liquidated on its first prices.
+    function test_SequencerIsNotAsked_NobodyIsLiquidatedBeforeItsGracePeriodIsOver() external {
+        MockAggregator uptime = new MockAggregator(address(this), 0, "uptime", 0);
+        PriceOracle guarded = new PriceOracle(vault.authority(), uptime, 3600);
+        guarded.configureFeed(address(usdc), usdcFeed, 30 days, 1, 1e30);
+        guarded.configureFeed(address(wbtc), wbtcFeed, 30 days, 1, 1e30);
+        _deposit(alice, wbtc, 0.3e8);
+        _borrow(alice, address(usdc), 9_000e6);
+        vault.setOracle(guarded);
+        vm.warp(block.timestamp + 1 hours);
+        wbtcFeed.updateAnswer(20_000e8);
+        vm.expectPartialRevert(PriceOracle.SequencerGracePeriod.selector);
+        vault.isLiquidatable(alice);
+        vm.expectPartialRevert(PriceOracle.SequencerGracePeriod.selector);
+        vault.liquidate(alice, address(usdc), address(wbtc), 1, 0);
+        vm.warp(block.timestamp + 1);
+        vm.assertTrue(vault.isLiquidatable(alice));
+    }
+
+    /// @dev There, an answer outside all reason counted: a feed that had stopped at its own limit, or a wrong one.
+    function test_AnyPositiveAnswerCounts_OneOutsideItsBoundsDoesNot() external {
+        oracle.configureFeed(address(wbtc), wbtcFeed, 30 days, 10_000e18, 500_000e18);
+        _deposit(alice, wbtc, 1e8);
+        _borrow(alice, address(usdc), 20_000e6);
+        wbtcFeed.updateAnswer(1e8);
+        vm.expectPartialRevert(PriceOracle.PriceOutOfBounds.selector);
+        vault.liquidate(alice, address(usdc), address(wbtc), 1, 0);
+        wbtcFeed.updateAnswer(5_000_000e8);
+        vm.expectPartialRevert(PriceOracle.PriceOutOfBounds.selector);
+        _borrow(alice, address(usdc), 1_000_000e6);
     }
 }

@@ -15,7 +15,7 @@ import {RefusingReceiver} from "../adversaries/RefusingReceiver.sol";
 
 /// @notice Each way in which the escrows of the platform before this one could be emptied or frozen, tried again.
 /// @dev The numbers are those of the list of weaknesses that the platform was replaced for.
-contract EscrowOriginalAttacksTest is EscrowFixture {
+contract EscrowAttacksTest is EscrowFixture {
     function test_Attack14_PayeeAloneCannotReleaseUnderAnyPolicy() external {
         for (uint8 policy = 0; policy < 3; ++policy) {
             Escrow escrow = _createNative(ApprovalPolicy(policy), bytes32(uint256(policy)));
