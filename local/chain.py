@@ -226,13 +226,29 @@ class LocalChain:
             ChainError: the deployment script failed; says what it said.
         """
         self.set_balances({_OWNER: 10**9 * _ONE_ETHER})
-        command = [
-            *("node", "forge.mjs", "script", "script/Deploy.s.sol", "--sig", "run(string)", "local"),
-            *("--rpc-url", self._url, "--broadcast", "--unlocked", "--sender", _OWNER, "--non-interactive"),
-        ]
         # A chain that has had contracts gets new ones: feeds and accounts start afresh.
         salt = str(quantity(self.client.call("eth_blockNumber")))
         name = f"local-{uuid.uuid4().hex}"
+        self.run_deployment("local", name=name, salt=salt)
+        deployment = _take_deployment(_CONTRACTS / "deployments" / f"{name}.json")
+        self._wait_for_code(deployment.vault)
+        self._supply(deployment)
+        return deployment
+
+    def run_deployment(self, network: str, *, name: str, salt: str) -> None:
+        """Run the deployment script for ``contracts/networks/<network>.json``, which then writes
+        ``contracts/deployments/<name>.json``.
+
+        Args:
+            salt: another one makes another set of contracts.
+
+        Raises:
+            ChainError: it failed; says what it said.
+        """
+        command = [
+            *("node", "forge.mjs", "script", "script/Deploy.s.sol", "--sig", "run(string)", network),
+            *("--rpc-url", self._url, "--broadcast", "--unlocked", "--sender", _OWNER, "--non-interactive"),
+        ]
         run = subprocess.run(
             command,
             cwd=_CONTRACTS,
@@ -244,10 +260,6 @@ class LocalChain:
         )
         if run.returncode != 0:
             raise ChainError(f"the contracts were not deployed:\n{run.stdout}{run.stderr}")
-        deployment = _take_deployment(_CONTRACTS / "deployments" / f"{name}.json")
-        self._wait_for_code(deployment.vault)
-        self._supply(deployment)
-        return deployment
 
     def _wait_for_code(self, address: str) -> None:
         deadline = time.monotonic() + _RECEIPTS_WITHIN_S

@@ -19,12 +19,13 @@ from typing import Any
 
 from shared.domain.feed_registry import FeedChange, FeedRegistryError, parse_registry, refreshed
 from shared.domain.fields import NetworkError
-from shared.domain.network import parse_network
+from shared.domain.network import parse_prices
 from shared.providers.feed_registry import read_registry
 
 
 def refresh(text: str, places: Mapping[str, str]) -> tuple[str, list[FeedChange]]:
-    """A network description as its sources' registries have it, and what differs.
+    """A network description, complete or before its deployment, as its sources' registries have it, and what
+    differs.
 
     Args:
         places: instead of the description's, by source id.
@@ -33,13 +34,13 @@ def refresh(text: str, places: Mapping[str, str]) -> tuple[str, list[FeedChange]
         FeedRegistryError: a registry does not answer, or not with what is looked for.
         NetworkError: the description is wrong, before or after.
     """
-    network = parse_network(text)
-    unknown = sorted(set(places) - set(network.price_sources))
+    sources, _ = parse_prices(text)
+    unknown = sorted(set(places) - set(sources))
     if unknown:
         raise FeedRegistryError(f"{unknown[0]} is not among the price_sources")
     document: dict[str, Any] = json.loads(text)
     changes: list[FeedChange] = []
-    for source in network.price_sources.values():
+    for source in sources.values():
         place = places.get(source.source_id, source.registry)
         if place is None:
             continue
@@ -47,7 +48,7 @@ def refresh(text: str, places: Mapping[str, str]) -> tuple[str, list[FeedChange]
         document, found = refreshed(document, source.source_id, listed)
         changes += found
     updated = json.dumps(document, indent=2) + "\n"
-    parse_network(updated)
+    parse_prices(updated)
     return updated, changes
 
 

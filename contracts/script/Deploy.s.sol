@@ -262,14 +262,23 @@ contract Deploy {
             contracts = vm.serializeAddress("contracts", "MarketSetter", deployed.marketSetter);
         }
         vm.serializeUint("deployment", "chainId", block.chainid);
+        // Chains of one network file that run at the same time on one machine have a deployment file each.
+        string memory path = string.concat("deployments/", vm.envOr("DEPLOYMENT_NAME", network), ".json");
+        vm.serializeUint("deployment", "blockNumber", _firstBlock(path, address(deployed.vault)));
         vm.serializeString("deployment", "network", network);
         vm.serializeAddress("deployment", "deployer", msg.sender);
         vm.serializeString("deployment", "contracts", contracts);
         vm.serializeString("deployment", "tokens", _tokens);
         string memory text = vm.serializeString("deployment", "feeds", _feeds);
-        // Chains of one network file that run at the same time on one machine have a deployment file each.
-        string memory name = vm.envOr("DEPLOYMENT_NAME", network);
-        vm.writeJson(text, string.concat("deployments/", name, ".json"));
+        vm.writeJson(text, path);
+    }
+
+    /// @dev No event of this vault is older. A run that changes only parameters keeps what the first one wrote.
+    function _firstBlock(string memory path, address vault) private view returns (uint256) {
+        if (!vm.exists(path)) return block.number;
+        string memory before = vm.readFile(path);
+        if (vm.parseJsonAddress(before, ".contracts.Vault") != vault) return block.number;
+        return vm.parseJsonUint(before, ".blockNumber");
     }
 
     function _tokenEntry(string memory symbol, address token, uint256 decimals)

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 /// @notice The cheatcodes of forge that our scripts use (https://getfoundry.sh/reference/cheatcodes).
 interface ScriptVm {
     function envOr(string calldata name, string calldata otherwise) external view returns (string memory);
+    function exists(string calldata path) external view returns (bool);
     function getCode(string calldata artifact) external view returns (bytes memory creationCode);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function parseJsonAddress(string calldata json, string calldata key) external pure returns (address);

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +44,19 @@ class FeedChange:
         return f"{self.path}: {self.described} is {self.listed} in the registry"
 
 
-def parse_registry(kind: SourceKind, document: Any) -> dict[str, ListedFeed]:
+def parse_registry(kind: SourceKind, document: Any) -> dict[str, tuple[ListedFeed, ...]]:
     """The feeds of a registry by symbol; entries that are not in use (without an address) are left out.
 
+    A symbol may have several: Chainlink lists feeds that differ in who may read them first under one name.
+
     Raises:
-        FeedRegistryError: it is no registry of this kind of source, or lists a symbol twice with different
-            feeds.
+        FeedRegistryError: it is no registry of this kind of source.
     """
     if not isinstance(document, list) or not document:
         raise FeedRegistryError("a registry is a list of feeds")
     if kind is SourceKind.EXCHANGE:
         raise FeedRegistryError("an exchange's products are in no registry")
-    found: dict[str, ListedFeed] = {}
+    found: dict[str, tuple[ListedFeed, ...]] = {}
     for number, entry in enumerate(document):
         try:
             read = _chainlink_feed(entry) if kind is SourceKind.CHAINLINK else _pyth_feed(entry)
@@ -64,8 +65,8 @@ def parse_registry(kind: SourceKind, document: Any) -> dict[str, ListedFeed]:
         if read is None:
             continue
         symbol, feed = read
-        if found.setdefault(symbol, feed) != feed:
-            raise FeedRegistryError(f"{symbol} is listed twice: {found[symbol].feed} and {feed.feed}")
+        if feed not in found.get(symbol, ()):
+            found[symbol] = (*found.get(symbol, ()), feed)
     return found
 
 
@@ -88,13 +89,14 @@ def _pyth_feed(entry: Mapping[str, Any]) -> tuple[str, ListedFeed]:
 
 
 def refreshed(
-    description: Mapping[str, Any], source_id: str, listed: Mapping[str, ListedFeed]
+    description: Mapping[str, Any], source_id: str, listed: Mapping[str, Sequence[ListedFeed]]
 ) -> tuple[dict[str, Any], list[FeedChange]]:
     """A network description with a source's feeds and heartbeats as the registry lists them, and what that
     changes. Nothing is added or taken away: a feed is found by its quote's ``symbol``.
 
     Raises:
-        FeedRegistryError: the registry does not list a symbol that the description has.
+        FeedRegistryError: the registry does not list a symbol that the description has, or lists several
+            feeds under it of which the description's is none.
     """
     updated = copy.deepcopy(dict(description))
     changes: list[FeedChange] = []
@@ -103,11 +105,23 @@ def refreshed(
         if quote is None:
             continue
         path = f"assets.{asset}.prices.quotes.{source_id}"
-        feed = listed.get(quote["symbol"])
-        if feed is None:
-            raise FeedRegistryError(f"{path}.symbol: the registry does not list {quote['symbol']!r}")
+        feed = _same(quote, listed.get(quote["symbol"], ()), path)
         for name, value in (("feed", feed.feed), ("heartbeat_s", feed.heartbeat_s)):
             if value is not None and quote[name] != value:
                 changes.append(FeedChange(f"{path}.{name}", quote[name], value))
                 quote[name] = value
     return updated, changes
+
+
+def _same(quote: Mapping[str, Any], listed: Sequence[ListedFeed], path: str) -> ListedFeed:
+    """The listed feed that a quote means: its own address where that is listed, else the only one."""
+    own = [each for each in listed if each.feed == str(quote["feed"]).lower()]
+    candidates = own or listed
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise FeedRegistryError(f"{path}.symbol: the registry does not list {quote['symbol']!r}")
+    several = ", ".join(each.feed for each in candidates)
+    raise FeedRegistryError(
+        f"{path}.symbol: the registry lists {quote['symbol']!r} several times, choose one: {several}"
+    )

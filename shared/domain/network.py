@@ -111,6 +111,24 @@ def parse_network(document: str | bytes) -> Network:
     return Network(policy, tick_max_age_s, price_sources, assets, chains)
 
 
+def parse_prices(document: str | bytes) -> tuple[dict[str, PriceSource], dict[str, PricePolicy]]:
+    """The price sources, and each asset's policy, of a network description that may still lack a deployment's
+    contracts, tokens and factors.
+
+    Raises:
+        NetworkError: naming the path of the first field that is missing, unknown or wrong.
+    """
+    try:
+        root = FieldReader(json.loads(document), "")
+    except json.JSONDecodeError as error:
+        raise NetworkError(f"document is not JSON: {error}") from error
+    sources = read_sources(root.object("price_sources"))
+    assets = root.object("assets")
+    return sources, {
+        name: read_policy(assets.object(name).object("prices"), sources) for name in assets.remaining()
+    }
+
+
 def _margin_policy(entry: FieldReader) -> MarginPolicy:
     thresholds = {
         name: entry.decimal(name)

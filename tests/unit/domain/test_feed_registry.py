@@ -38,9 +38,9 @@ DESCRIPTION = {
 
 
 def test_feeds_are_found_by_symbol() -> None:
-    assert parse_registry(SourceKind.CHAINLINK, CHAINLINK) == {"ETH / USD": ListedFeed(ETH.lower(), 3600)}
+    assert parse_registry(SourceKind.CHAINLINK, CHAINLINK) == {"ETH / USD": (ListedFeed(ETH.lower(), 3600),)}
     for kind in (SourceKind.HERMES, SourceKind.PYTH_CONTRACT):
-        assert parse_registry(kind, PYTH) == {"Crypto.ETH/USD": ListedFeed(PYTH_ETH, None)}
+        assert parse_registry(kind, PYTH) == {"Crypto.ETH/USD": (ListedFeed(PYTH_ETH, None),)}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,6 @@ def test_feeds_are_found_by_symbol() -> None:
         (SourceKind.CHAINLINK, [CHAINLINK[0] | {"proxyAddress": "0x1"}], "'0x1' is no address"),
         (SourceKind.CHAINLINK, [CHAINLINK[0] | {"heartbeat": 0}], "0 is no heartbeat"),
         (SourceKind.CHAINLINK, [CHAINLINK[0] | {"heartbeat": "3600"}], "'3600' is no heartbeat"),
-        (SourceKind.CHAINLINK, [CHAINLINK[0], CHAINLINK[0] | {"proxyAddress": OTHER}], "listed twice"),
         (SourceKind.HERMES, CHAINLINK, "entry 0 is no feed of hermes"),
         (SourceKind.HERMES, [PYTH[0] | {"id": "ff"}], "'ff' is no price id"),
         (SourceKind.EXCHANGE, CHAINLINK, "in no registry"),
@@ -65,7 +64,7 @@ def test_what_is_no_registry_is_refused(kind: SourceKind, document: Any, said: s
 
 
 def test_a_description_follows_the_registry_and_says_what_it_changes() -> None:
-    listed = {"ETH / USD": ListedFeed(ETH.lower(), 1800)}
+    listed = {"ETH / USD": [ListedFeed(ETH.lower(), 1800)]}
     before = copy.deepcopy(DESCRIPTION)
     updated, changes = refreshed(DESCRIPTION, "chainlink", listed)
     assert before == DESCRIPTION
@@ -81,11 +80,29 @@ def test_a_description_follows_the_registry_and_says_what_it_changes() -> None:
 
 
 def test_a_registry_without_heartbeats_changes_none() -> None:
-    updated, changes = refreshed(DESCRIPTION, "pyth-hermes", {"Crypto.ETH/USD": ListedFeed("aa" * 32, None)})
+    updated, changes = refreshed(
+        DESCRIPTION, "pyth-hermes", {"Crypto.ETH/USD": [ListedFeed("aa" * 32, None)]}
+    )
     assert [change.path.rsplit(".", 1)[-1] for change in changes] == ["feed", "feed"]
     assert updated["assets"]["ETH"]["prices"]["quotes"]["pyth-hermes"]["heartbeat_s"] == 60
 
 
 def test_a_feed_that_the_registry_has_dropped_is_named() -> None:
     with pytest.raises(FeedRegistryError, match=r"assets\.ETH\.prices\.quotes\.chainlink\.symbol"):
-        refreshed(DESCRIPTION, "chainlink", {"BTC / USD": ListedFeed(OTHER, 60)})
+        refreshed(DESCRIPTION, "chainlink", {"BTC / USD": [ListedFeed(OTHER, 60)]})
+
+
+def test_of_several_feeds_of_one_name_the_described_one_is_meant() -> None:
+    """Base lists "ETH / USD" twice: https://docs.chain.link/data-feeds/svr-feeds."""
+    twice = [CHAINLINK[0], CHAINLINK[0], CHAINLINK[0] | {"proxyAddress": OTHER, "heartbeat": 1200}]
+    listed = parse_registry(SourceKind.CHAINLINK, twice)
+    assert [feed.heartbeat_s for feed in listed["ETH / USD"]] == [3600, 1200]
+    _, changes = refreshed(DESCRIPTION, "chainlink", listed)
+    assert [(change.path.rsplit(".", 1)[-1], change.listed) for change in changes] == [("heartbeat_s", 1200)]
+
+
+def test_of_several_feeds_none_of_which_is_described_a_person_chooses() -> None:
+    twice = [CHAINLINK[0], CHAINLINK[0] | {"proxyAddress": "0x" + "cd" * 20}]
+    listed = parse_registry(SourceKind.CHAINLINK, twice)
+    with pytest.raises(FeedRegistryError, match="several times, choose one: 0x5f4ec3df9cbd"):
+        refreshed(DESCRIPTION, "chainlink", listed)
