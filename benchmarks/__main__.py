@@ -23,6 +23,7 @@ BENCHMARKS = {
     "prices_tick": ("benchmarks.prices.tick",),
     "risk_tick": ("benchmarks.risk.tick", "--quick"),
     "risk_var_es": ("benchmarks.risk.var_es", "--quick"),
+    "risk_one_account": ("benchmarks.risk.one_account",),
     "risk_peers": ("benchmarks.risk.peer_ratios",),
     "gateway_fanout": ("benchmarks.gateway.fanout",),
 }

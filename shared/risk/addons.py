@@ -1,11 +1,12 @@
 """Distance to a margin call, concentration and liquidity: what VaR at one horizon leaves out.
 
-distance to call  = f / √(gᵀ Σ g · h)      f = C − (1 + t)·B, g_j = (c_j − (1 + t)·b_j)·p_j, in standard
-deviations of f concentration     = Σⱼ max(0, |x_j| − limit · Σ|x|) · rate days to liquidate = |x_j| /
-(participation · daily volume_j) liquidity-horizon ES = √( ES_T(P)² + Σ_{j≥2} ( ES_T(P, j) · √((LH_j −
-LH_{j−1}) / T) )² )
+    distance to call     = f / √(gᵀ Σ g · h)       f = C − (1 + t)·B, g_j = (c_j − (1 + t)·b_j)·p_j
+    concentration        = Σⱼ max(0, |x_j| − limit · Σ|x|) · rate
+    days to liquidate    = |x_j| / (participation · daily volume_j)
+    liquidity-horizon ES = √( ES_T(P)² + Σ_{j≥2} ( ES_T(P, j) · √((LH_j − LH_{j−1}) / T) )² )
 
-where ES_T(P, j) is the ES of the positions in assets whose liquidity horizon is at least LH_j.
+Distance to call is in standard deviations of f over h days. ES_T(P, j) is the ES of the positions in assets
+whose liquidity horizon is at least LH_j.
 
 Source of the last: BCBS, Minimum capital requirements for market risk, MAR33.4–33.5.
 """

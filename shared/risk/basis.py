@@ -1,13 +1,12 @@
 """What a result rests on; every result carries one."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.risk.scenarios import ScenarioSet
 from shared.risk.tail import TAIL_DEFINITION
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
+class Basis(NamedTuple):
     """The moment a result is for (as the caller gave it), the measure's definition, and the scenarios or
     covariance it was computed from: their id, definition, horizon, the history behind them and the assets
     they lack."""
@@ -25,14 +24,4 @@ class Basis:
 
 def basis_of(scenarios: ScenarioSet, as_of: str, measure: str) -> Basis:
     """The basis of a measure on a scenario set."""
-    return Basis(
-        as_of,
-        f"{measure}.{TAIL_DEFINITION}",
-        scenarios.id,
-        scenarios.definition,
-        scenarios.horizon_days,
-        scenarios.first,
-        scenarios.last,
-        scenarios.n_observations,
-        scenarios.missing,
-    )
+    return Basis(as_of, f"{measure}.{TAIL_DEFINITION}", *scenarios.provenance)

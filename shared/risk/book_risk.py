@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import isfinite
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -28,9 +28,9 @@ from shared.risk.tail import (
     TailSelector,
     WorkingArray,
     tail_of,
+    tail_reading,
     tail_shares,
     var_es,
-    var_es_of_worst,
     weighted_tail,
 )
 
@@ -42,16 +42,20 @@ _BLOCK_BYTES: Final = 2**19
 """P&L of a block: half of a second-level cache of 1 MiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class BookRisk:
-    """`var_usd` and `es_usd` float64[n_levels, n_accounts], losses positive; NaN for `unmeasured` accounts
-    (bool[n]), those exposed to an asset without scenarios."""
+class BookRisk(NamedTuple):
+    """`var_usd` and `es_usd` float64[n_levels, n_accounts], losses positive; NaN for accounts that cannot be
+    measured, such as those exposed to an asset without scenarios."""
 
     levels: tuple[float, ...]
     var_usd: Float64Array
     es_usd: Float64Array
-    unmeasured: BoolArray
     basis: Basis
+
+    @property
+    def unmeasured(self) -> BoolArray:
+        """bool[n]: accounts without a result."""
+        is_unmeasured: BoolArray = np.isnan(self.var_usd[0])
+        return is_unmeasured
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +89,35 @@ def measure_book(
     Raises InsufficientHistoryError for an empty tail.
     """
     _check_shape(exposures, scenarios)
-    n_accounts = exposures.shape[0]
     ordered = tuple(levels)
-    value_at_risk = np.empty((len(ordered), n_accounts))
-    shortfall = np.empty((len(ordered), n_accounts))
-    if scenarios.weights is None:
-        tails = [tail_of(level, scenarios.n_scenarios) for level in ordered]
-        depth = max(tail.depth for tail in tails)
+    if not ordered:
+        raise ValueError("levels: none given")
+    weights = scenarios.weights
+    if weights is None:
+        depth, of_worst = tail_reading(ordered, scenarios.n_scenarios)
+        worst = selector.worst
 
-        def measure(block: slice, pnl: WorkingArray) -> None:
-            worst = selector.worst(pnl, depth)
-            for row, tail in enumerate(tails):
-                value_at_risk[row, block], shortfall[row, block] = var_es_of_worst(worst, tail)
+        def measure(pnl: WorkingArray) -> Float64Array:
+            measured: Float64Array = worst(pnl, depth).dot(of_worst)
+            return measured
 
     else:
 
-        def measure(block: slice, pnl: WorkingArray) -> None:
-            for row, level in enumerate(ordered):
-                value_at_risk[row, block], shortfall[row, block] = var_es(pnl, level, scenarios.weights)
+        def measure(pnl: WorkingArray) -> Float64Array:
+            by_level = [var_es(pnl, level, weights) for level in ordered]
+            return np.column_stack([v for v, _ in by_level] + [es for _, es in by_level])
 
-    _for_blocks(measure, exposures, _working_returns(scenarios, precision), workers)
-    unmeasured = unmeasured_accounts(exposures, scenarios)
-    if unmeasured.any():
-        value_at_risk[:, unmeasured] = np.nan
-        shortfall[:, unmeasured] = np.nan
-    return BookRisk(ordered, value_at_risk, shortfall, unmeasured, basis_of(scenarios, as_of, "var-es"))
+    measured = _in_blocks(
+        measure, exposures, _working_returns(scenarios, precision), 2 * len(ordered), workers
+    )
+    # One product instead of a test of each value: it is finite if all are, and far from overflowing.
+    if not isfinite(np.vdot(measured, measured)):
+        _refuse_unknown(measured)
+    if scenarios.missing:
+        measured[unmeasured_accounts(exposures, scenarios)] = np.nan
+    by_level, n_levels = measured.T, len(ordered)
+    basis = basis_of(scenarios, as_of, "var-es")
+    return BookRisk(ordered, by_level[:n_levels], by_level[n_levels:], basis)
 
 
 def measure_components(
@@ -124,6 +132,7 @@ def measure_components(
 ) -> Components:
     """VaR, ES and their components for every position of every account at one level, from one pass."""
     _check_shape(exposures, scenarios)
+    _check_finite(exposures if isinstance(exposures, np.ndarray) else exposures.data)
     n_accounts, n_assets = exposures.shape
     value_at_risk, shortfall = np.empty(n_accounts), np.empty(n_accounts)
     component_var: WorkingArray = np.empty((n_accounts, n_assets), dtype=precision)
@@ -258,50 +267,80 @@ def _dense(exposures: Exposures, block: slice) -> Float64Array:
     return dense
 
 
+def _in_blocks(
+    measure: Callable[[WorkingArray], Float64Array],
+    exposures: Exposures,
+    returns: WorkingArray,
+    n_columns: int,
+    workers: int,
+) -> Float64Array:
+    """What `measure` makes of each block's P&L: [rows, S] -> float64[rows, n_columns]."""
+    n_rows = exposures.shape[0]
+    if n_rows <= _rows_per_block(returns):
+        return measure(_pnl(exposures, slice(0, n_rows), returns))
+    measured = np.empty((n_rows, n_columns))
+
+    def work(block: slice, pnl: WorkingArray) -> None:
+        measured[block] = measure(pnl)
+
+    _for_blocks(work, exposures, returns, workers)
+    return measured
+
+
+def _rows_per_block(returns: WorkingArray) -> int:
+    return _BLOCK_BYTES // returns.strides[0] or 1
+
+
 def _for_blocks(
     work: Callable[[slice, WorkingArray], None], exposures: Exposures, returns: WorkingArray, workers: int
 ) -> None:
-    """Call `work(block, P&L of the block)` for all blocks; each worker multiplies into one buffer of its
-    own."""
-    n_rows, n_scenarios = exposures.shape[0], returns.shape[1]
-    is_dense = isinstance(exposures, np.ndarray)
-    size = max(1, _BLOCK_BYTES // (n_scenarios * returns.itemsize))
-    starts = range(0, n_rows, size)
+    """Call `work(block, P&L [rows, S] of the block)` for all blocks; `returns` is [n_assets, S] in the
+    working precision."""
+    n_rows, size = exposures.shape[0], _rows_per_block(returns)
 
-    def run(mine: range) -> None:
-        buffer = np.empty((min(size, n_rows), n_scenarios), dtype=returns.dtype) if is_dense else None
-        for start in mine:
-            block = slice(start, min(start + size, n_rows))
-            work(block, _block_pnl(exposures, block, returns, buffer))
+    def run(first: int, step: int) -> None:
+        for start in range(first, n_rows, step):
+            block = slice(start, start + size)
+            work(block, _pnl(exposures, block, returns))
 
     if workers <= 1:
-        run(starts)
+        run(0, size)
         return
     with ThreadPoolExecutor(workers) as pool:
-        # Consumed so that an error in a block is raised here.
-        list(pool.map(run, [starts[worker::workers] for worker in range(workers)]))
+        runs = [pool.submit(run, worker * size, workers * size) for worker in range(workers)]
+        for each in runs:
+            each.result()
 
 
-def _block_pnl(
-    exposures: Exposures, block: slice, returns: WorkingArray, buffer: WorkingArray | None
-) -> WorkingArray:
-    """P&L [rows, S] of a block, in `buffer` if given; `returns` is [n_assets, S] in the working precision."""
+def _pnl(exposures: Exposures, block: slice, returns: WorkingArray) -> WorkingArray:
+    """P&L [rows, S] of a block."""
+    pnl: WorkingArray
     if isinstance(exposures, np.ndarray):
-        held = exposures[block].astype(returns.dtype, copy=False)
-        _check_finite(held)
-        return np.matmul(held, returns, out=None if buffer is None else buffer[: len(held)])
-    start, end = exposures.indptr[block.start], exposures.indptr[block.stop]
+        pnl = exposures[block].astype(returns.dtype, copy=False).dot(returns)
+        return pnl
+    pointers = exposures.indptr[block.start : block.stop + 1]
+    start, end = pointers[0], pointers[-1]
     values = exposures.data[start:end].astype(returns.dtype, copy=False)
-    _check_finite(values)
-    parts = (values, exposures.indices[start:end], exposures.indptr[block.start : block.stop + 1] - start)
-    pnl: WorkingArray = csr_array(parts, shape=(block.stop - block.start, exposures.shape[1])) @ returns
+    shape = (pointers.size - 1, exposures.shape[1])
+    rows = csr_array((values, exposures.indices[start:end], pointers - start), shape=shape)
+    pnl = rows @ returns
     return pnl
 
 
 def _check_shape(exposures: Exposures, scenarios: ScenarioSet) -> None:
-    if exposures.ndim != 2 or exposures.shape[1] != scenarios.returns.shape[1]:
+    if exposures.shape[1:] != (scenarios.n_assets,):
         raise ValueError(
-            f"exposures: shape {exposures.shape}, the scenarios have {scenarios.returns.shape[1]} assets"
+            f"exposures: shape {exposures.shape}, the scenarios have {scenarios.n_assets} assets"
+        )
+
+
+def _refuse_unknown(measured: Float64Array) -> None:
+    """A value of an account that is NaN or infinite makes all its P&L so, and with it every result."""
+    unknown = np.flatnonzero(~np.isfinite(measured).all(axis=1))
+    if unknown.size:
+        raise ValueError(
+            f"exposures: account {unknown[0]} has a value that is NaN or infinite; leave unvalued accounts "
+            "out"
         )
 
 

@@ -99,7 +99,7 @@ def measure_delta_normal(
         covariance.n_observations,
         covariance.missing,
     )
-    return BookRisk(tuple(levels), value_at_risk, shortfall, unmeasured, basis)
+    return BookRisk(tuple(levels), value_at_risk, shortfall, basis)
 
 
 def measure_cornish_fisher(
@@ -118,9 +118,8 @@ def measure_cornish_fisher(
     shortfall = np.array([result.es_usd for result in results])
     value_at_risk[:, unmeasured] = np.nan
     shortfall[:, unmeasured] = np.nan
-    return BookRisk(
-        tuple(levels), value_at_risk, shortfall, unmeasured, basis_of(scenarios, as_of, "cornish-fisher")
-    )
+    basis = basis_of(scenarios, as_of, "cornish-fisher")
+    return BookRisk(tuple(levels), value_at_risk, shortfall, basis)
 
 
 class Moments(NamedTuple):

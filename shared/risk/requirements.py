@@ -2,11 +2,13 @@
 
 Equity is E = C − B. A policy asks for equity in proportion to debt:
 
-initial margin      = warning threshold · B        needed to open or enlarge a borrowed position
-maintenance margin  = margin call threshold · B    below it the account is called free collateral     =
-max(0, E − initial margin)   collateral value that may leave the account buying power        = largest
-purchase, in USD, wholly on credit, after which the initial margin is just met: x with C + k·x = (1 + t)·(B
-+ x / b), for collateral factor k and borrow factor b leverage            = C / E
+    initial margin      = warning threshold · B        needed to open or enlarge a borrowed position
+    maintenance margin  = margin call threshold · B    below it the account is called
+    free collateral     = max(0, E − initial margin)   collateral value that may leave the account
+    leverage            = C / E
+
+Buying power is the largest purchase, in USD, wholly on credit, after which the initial margin is just met: x
+with C + k·x = (1 + t)·(B + x / b), for collateral factor k and borrow factor b.
 """
 
 from typing import Final, NamedTuple

@@ -135,10 +135,29 @@ class ScenarioSet:
         own.setflags(write=False)
         object.__setattr__(self, "returns", own)
 
-    @property
+    @cached_property
     def n_scenarios(self) -> int:
         """S."""
         return int(self.returns.shape[0])
+
+    @cached_property
+    def n_assets(self) -> int:
+        """Assets, with or without scenarios."""
+        return int(self.returns.shape[1])
+
+    @cached_property
+    def provenance(self) -> tuple[str, str, int, str | None, str | None, int, tuple[int, ...]]:
+        """Id, definition, horizon, first and last day, observations, missing assets: what a result on these
+        scenarios says of them."""
+        return (
+            self.id,
+            self.definition,
+            self.horizon_days,
+            self.first,
+            self.last,
+            self.n_observations,
+            self.missing,
+        )
 
     @cached_property
     def id(self) -> str:

@@ -2,9 +2,12 @@
 
 With n scenarios and tail probability α = 1 − level, on P&L sorted from the worst:
 
-k   = ceil(round(α·n, 9))                     rounding first, since (1 − 0.99)·500 is 5.000000000000004 in
-binary VaR = −(k-th worst P&L)                       Hull's order statistic, the smaller of the two textbook
-ones where α·n is whole ES  = −(sum of the ⌊α·n⌋ worst + (α·n − ⌊α·n⌋) · next worst) / (α·n)
+    k   = ceil(round(α·n, 9))
+    VaR = −(k-th worst P&L)
+    ES  = −(sum of the ⌊α·n⌋ worst + (α·n − ⌊α·n⌋) · next worst) / (α·n)
+
+α·n is rounded first, since (1 − 0.99)·500 is 5.000000000000004 in binary. The k-th worst is Hull's order
+statistic, the smaller of the two textbook ones where α·n is whole.
 
 Scenario weights w (summing to 1) replace 1/n: VaR is the first loss at which the accumulated weight reaches
 α, ES the mean over exactly the worst α of weight. Losses are positive; the VaR of a position that only gains
@@ -56,8 +59,8 @@ class Tail(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """How many of the worst scenarios VaR and ES need."""
-        return max(self.order, self.whole + (self.mass > self.whole))
+        """How many of the worst scenarios VaR and ES need: k = ⌈α·n⌉ is also the last one in ES."""
+        return self.order
 
 
 @lru_cache(maxsize=1024)
@@ -98,16 +101,18 @@ def _by_groups(block: WorkingArray, k: int) -> WorkingArray:
     """Sort groups short enough for the sorting network, keep k of each, and sort what is left, again in
     groups."""
     limit = _SORT_NETWORK[block.dtype]
-    while block.shape[1] > limit:
-        rows, columns = block.shape
+    rows, columns = block.shape
+    while columns > limit:
         n_groups = -(-columns // limit)
-        length = columns // n_groups
+        length, rest = divmod(columns, n_groups)
         if length <= k:
             break
-        head = block[:, : n_groups * length].reshape(rows, n_groups, length)
-        head.sort(axis=2)
-        kept = head[:, :, :k].reshape(rows, n_groups * k)
-        block = np.concatenate([kept, block[:, n_groups * length :]], axis=1)
+        head = block[:, : columns - rest] if rest else block
+        groups = head.reshape(rows, n_groups, length)
+        groups.sort(axis=2)
+        kept = groups[:, :, :k].reshape(rows, n_groups * k)
+        block = np.concatenate([kept, block[:, columns - rest :]], axis=1) if rest else kept
+        columns = block.shape[1]
     block.sort(axis=1)
     return block[:, :k]
 
@@ -158,15 +163,32 @@ BY_PARTITION: Final = TailSelector("partition", {})
 """A selector that needs no measurement, for single accounts and tests."""
 
 
-def var_es_of_worst(worst: WorkingArray, tail: Tail) -> tuple[Float64Array, Float64Array]:
-    """(VaR, ES) float64[n] of each row from at least `tail.depth` worst P&L, ascending."""
-    value_at_risk = np.negative(worst[:, tail.order - 1], dtype=np.float64)
-    total = np.add.reduce(worst[:, : tail.whole], axis=1, dtype=np.float64)
-    fraction = tail.mass - tail.whole
-    if fraction > 0.0:
-        total += np.multiply(worst[:, tail.whole], fraction, dtype=np.float64)
-    total /= -tail.mass
-    return value_at_risk, total
+class TailReading(NamedTuple):
+    """VaR and ES at several levels as a linear map of a row's `depth` worst P&L, ascending.
+
+    Their product with `weights` (float64[depth, 2·n_levels]) is VaR at each level, then ES at each; NaN or
+    infinite where one of them is.
+    """
+
+    depth: int
+    weights: Float64Array
+
+
+@lru_cache(maxsize=256)
+def tail_reading(levels: tuple[float, ...], n_scenarios: int) -> TailReading:
+    """How VaR and ES at `levels` are read off the worst of `n_scenarios` equally weighted scenarios. Raises
+    as `tail_of` does."""
+    tails = [tail_of(level, n_scenarios) for level in levels]
+    depth = max((tail.depth for tail in tails), default=1)
+    weights = np.zeros((depth, 2 * len(tails)))
+    for column, tail in enumerate(tails):
+        weights[tail.order - 1, column] = -1.0
+        of_es = weights[:, len(tails) + column]
+        of_es[: tail.whole] = -1.0 / tail.mass
+        if tail.order > tail.whole:
+            of_es[tail.whole] = -(tail.mass - tail.whole) / tail.mass
+    weights.setflags(write=False)
+    return TailReading(depth, weights)
 
 
 def var_es(
@@ -174,15 +196,18 @@ def var_es(
 ) -> tuple[Float64Array, Float64Array]:
     """(VaR, ES) float64[n] of P&L samples [n, S] or [S]; `weights` float64[S], positive, summing to 1.
 
-    NaN P&L gives NaN (it is never a gain). Raises InsufficientHistoryError for an empty tail.
+    P&L that is NaN or infinite gives NaN (it is never a gain). Raises InsufficientHistoryError for an empty
+    tail.
     """
     block = np.atleast_2d(np.asarray(pnl, dtype=np.float64))
-    unknown = np.isnan(block).any(axis=1)
+    is_known = np.asarray(np.isfinite(block).all(axis=1, keepdims=True))
+    known = np.where(is_known, block, 0.0)
     if weights is None:
-        tail = tail_of(level, block.shape[1])
-        value_at_risk, shortfall = var_es_of_worst(_by_partition(block.copy(), tail.depth), tail)
+        reading = tail_reading((level,), block.shape[1])
+        value_at_risk, shortfall = _by_partition(known, reading.depth).dot(reading.weights).T
     else:
-        value_at_risk, shortfall = _weighted_var_es(block, level, weights)
+        value_at_risk, shortfall = _weighted_var_es(known, level, weights)
+    unknown = ~is_known[:, 0]
     value_at_risk[unknown] = np.nan
     shortfall[unknown] = np.nan
     return value_at_risk, shortfall

@@ -146,8 +146,36 @@ def test_bad_arguments_are_refused() -> None:
         measure_book(np.full((2, 3), np.nan), marks, [0.99], as_of=AS_OF)
     with pytest.raises(InsufficientHistoryError, match="100 scenarios"):
         measure_book(np.ones((2, 3)), scenarios(0, 99, 3), [0.99], as_of=AS_OF)
+    with pytest.raises(ValueError, match="levels"):
+        measure_book(np.ones((2, 3)), marks, [], as_of=AS_OF)
     with pytest.raises(ValueError, match="returns"):
         ScenarioSet(np.full((2, 2), np.nan), "test", 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    bad=st.sampled_from([np.nan, np.inf, -np.inf]),
+    sparse=st.booleans(),
+    weighted=st.booleans(),
+    precision=st.sampled_from([np.float32, np.float64]),
+)
+def test_a_value_that_is_not_finite_names_its_account(
+    seed: int, bad: float, sparse: bool, weighted: bool, precision: type[np.floating]
+) -> None:
+    """Wherever it stands, also beside scenarios that do not move and under scenarios that only gain."""
+    rng = np.random.default_rng(seed)
+    exposures, marks = book(seed, 300, 4, 0.5), scenarios(seed, 200, 4, weighted=weighted)
+    if rng.random() < 0.5:
+        marks = ScenarioSet(np.abs(marks.returns) * (rng.random((200, 4)) < 0.5), "gains", 1, marks.weights)
+    account, asset = int(rng.integers(300)), int(rng.integers(4))
+    exposures[account, asset] = bad
+    held = csr_array(exposures) if sparse else exposures
+    # NumPy warns of infinity times zero before the refusal.
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=f"account {account} has"):
+        measure_book(held, marks, LEVELS, as_of=AS_OF, precision=precision)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        measure_components(held, marks, 0.99, as_of=AS_OF, precision=precision)
 
 
 def test_an_empty_book_and_an_empty_account() -> None:

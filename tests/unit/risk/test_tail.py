@@ -125,10 +125,12 @@ def test_a_position_that_only_rises_has_no_loss() -> None:
     assert shortfall[0] < 0.0
 
 
-def test_nan_is_not_a_gain() -> None:
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("weights", [None, np.full(200, 1 / 200)], ids=["equal", "weighted"])
+def test_nan_is_not_a_gain(bad: float, weights: np.ndarray | None) -> None:
     pnl = np.tile(np.linspace(-1.0, 1.0, 200), (2, 1))
-    pnl[0, 50] = np.nan
-    value_at_risk, shortfall = var_es(pnl, 0.99)
+    pnl[0, 50] = bad
+    value_at_risk, shortfall = var_es(pnl, 0.99, weights)
     assert np.isnan([value_at_risk[0], shortfall[0]]).all()
     assert not np.isnan([value_at_risk[1], shortfall[1]]).any()
 
