@@ -6,9 +6,9 @@ One breaker per source *and asset*, so that an asset that a source does not know
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 FAILURES_TO_OPEN = 3
 _FIRST_PAUSE = timedelta(seconds=1)
@@ -23,8 +23,7 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(NamedTuple):
     """What is known of one source and asset.
 
     Args:
@@ -59,8 +58,8 @@ class Breaker:
         """After a failure: open where it was the last of too many in a row, a trial, or final in itself
         (a refused key gets no better by asking again)."""
         failures = self.failures + 1
-        told = replace(self, failures=failures, last_error=error, last_error_at=now)
+        told = self._replace(failures=failures, last_error=error, last_error_at=now)
         if failures < FAILURES_TO_OPEN and self.retry_at is None and not opens_at_once:
             return told
         pause = _LONGEST_PAUSE if opens_at_once else min(_FIRST_PAUSE * 2**self.openings, _LONGEST_PAUSE)
-        return replace(told, openings=min(self.openings + 1, 6), retry_at=now + pause)
+        return told._replace(openings=min(self.openings + 1, 6), retry_at=now + pause)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from shared.domain.interest import RAY, RAY_DECIMALS
 from shared.domain.price_sources import PricePolicy, PriceSource, Valuation
@@ -54,8 +55,7 @@ class Method(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class GoodMark:
+class GoodMark(NamedTuple):
     """A mark that could be used: ``price`` until ``max_age_s`` after ``observed_at``."""
 
     price: Decimal
@@ -99,8 +99,7 @@ def _accrued(price: Decimal, index: int) -> Decimal:
     return _EXACT.multiply(price, _EXACT.scaleb(Decimal(index), -RAY_DECIMALS))
 
 
-@dataclass(frozen=True, slots=True)
-class MarkDecision:
+class MarkDecision(NamedTuple):
     """An asset's mark at a tick.
 
     Args:
@@ -121,8 +120,7 @@ class MarkDecision:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(NamedTuple):
     """What the tick before knew of an asset."""
 
     last_good: GoodMark | None = None
@@ -183,8 +181,7 @@ def _first_acceptable(
     return first
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
+class _Choice(NamedTuple):
     """Which quotes count, one per provider; or why none may. ``refused`` has the others by source id."""
 
     used: tuple[Quote, ...]

@@ -9,7 +9,7 @@ from shared.domain.lending import LendingMarket
 from shared.domain.marks import NOTHING_BEFORE, Before, GoodMark, MarkDecision, valuation_prices
 from shared.domain.network import Asset
 from shared.domain.quotes import Quote
-from shared.events.prices import LastGood, Mark, MarketIndex, PriceTick, SourceQuote, tick_id
+from shared.events.prices import Mark, MarketIndex, PriceTick, tick_id
 
 _UNKNOWN_AGE = 1
 
@@ -81,43 +81,24 @@ def _mark(asset: Asset, decision: MarkDecision, as_of: datetime) -> Mark:
     counting = [quote.source for quote in decision.quotes if quote.refusal is None]
     asked = [quote.source for quote in decision.quotes]
     age_s = None if good is None else max(0, int((as_of - good.observed_at).total_seconds()))
-    return Mark(
-        asset=asset.asset,
-        status=decision.status,
-        price=None if good is None else good.price,
-        confidence=None if good is None else good.confidence,
-        collateral_price=collateral_price,
-        debt_price=debt_price,
-        source="+".join(counting or asked) or "none",
-        method=decision.method,
-        observed_at=None if good is None else good.observed_at,
-        age_s=age_s,
-        max_age_s=_UNKNOWN_AGE if good is None else good.max_age_s,
-        reason=decision.reason,
-        is_off_peg=decision.is_off_peg,
-        last_good=None
-        if last is None
-        else LastGood(
-            price=last.price,
-            confidence=last.confidence,
-            observed_at=last.observed_at,
-            max_age_s=last.max_age_s,
-        ),
-        held_since=decision.held_since,
-        quotes=tuple(_seen(quote) for quote in decision.quotes),
-    )
-
-
-def _seen(quote: Quote) -> SourceQuote:
-    return SourceQuote(
-        source=quote.source,
-        provider=quote.provider,
-        price=quote.price,
-        confidence=quote.confidence,
-        observed_at=quote.observed_at,
-        read_at=quote.read_at,
-        reference=quote.reference,
-        is_carried=quote.is_carried,
-        refusal=quote.refusal,
-        reason=quote.reason,
+    # Validated as one: the quotes and the last good mark are read by their attributes.
+    return Mark.model_validate(
+        {
+            "asset": asset.asset,
+            "status": decision.status,
+            "price": None if good is None else good.price,
+            "confidence": None if good is None else good.confidence,
+            "collateral_price": collateral_price,
+            "debt_price": debt_price,
+            "source": "+".join(counting or asked) or "none",
+            "method": decision.method,
+            "observed_at": None if good is None else good.observed_at,
+            "age_s": age_s,
+            "max_age_s": _UNKNOWN_AGE if good is None else good.max_age_s,
+            "reason": decision.reason,
+            "is_off_peg": decision.is_off_peg,
+            "last_good": last,
+            "held_since": decision.held_since,
+            "quotes": decision.quotes,
+        }
     )

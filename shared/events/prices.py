@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from shared.domain.marks import MarkStatus, Method, UsableMark, with_debt_marks
 from shared.domain.positions import position_key
@@ -30,6 +30,8 @@ class SourceQuote(Record):
     this tick. ``reference`` is the round id or publish time under which the source has it.
     """
 
+    model_config = ConfigDict(from_attributes=True)
+
     source: Identifier
     provider: Identifier
     price: ExactDecimal | None = None
@@ -44,6 +46,8 @@ class SourceQuote(Record):
 
 class LastGood(Record):
     """The newest mark that could be used."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     price: ExactDecimal
     confidence: ExactDecimal

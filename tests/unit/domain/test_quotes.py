@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -49,7 +48,7 @@ def test_a_good_answer_is_a_quote() -> None:
     ],
 )
 def test_a_bad_answer_is_refused(changes: dict[str, Any], refusal: Refusal, reason: str) -> None:
-    quote = _judge(replace(GOOD, **changes))
+    quote = _judge(GOOD._replace(**changes))
     assert quote.refusal is refusal
     assert quote.reason is not None
     assert reason in quote.reason
@@ -58,7 +57,7 @@ def test_a_bad_answer_is_refused(changes: dict[str, Any], refusal: Refusal, reas
 @pytest.mark.parametrize("age_s", [3600, 0, -30])
 def test_the_limits_themselves_are_within(age_s: int) -> None:
     assert timedelta(seconds=30) == CLOCK_SKEW
-    assert _judge(replace(GOOD, observed_s=NOW_S - age_s)).refusal is None
+    assert _judge(GOOD._replace(observed_s=NOW_S - age_s)).refusal is None
 
 
 def test_a_source_that_cannot_be_reached_is_carried_for_a_while_and_then_missing() -> None:
@@ -73,21 +72,21 @@ def test_a_source_that_cannot_be_reached_is_carried_for_a_while_and_then_missing
 
 
 def test_a_carried_quote_ages_by_its_own_feed() -> None:
-    heard = _judge(replace(GOOD, observed_s=NOW_S - 3_590))
+    heard = _judge(GOOD._replace(observed_s=NOW_S - 3_590))
     assert _judge("HTTP 503", before=heard, as_of=AS_OF + timedelta(seconds=9)).is_carried
     assert _judge("HTTP 503", before=heard, as_of=AS_OF + timedelta(seconds=11)).refusal is not None
 
 
 def test_an_older_answer_never_replaces_a_newer_one() -> None:
     heard = _judge(GOOD)
-    older = replace(GOOD, value=1, observed_s=GOOD.observed_s - 1)
+    older = GOOD._replace(value=1, observed_s=GOOD.observed_s - 1)
     kept = _judge(older, before=heard, as_of=AS_OF + timedelta(seconds=1))
     assert (kept.price, kept.is_carried) == (heard.price, True)
 
 
 @pytest.mark.parametrize("changes", [{"value": 0}, {"observed_s": NOW_S - 4_000}])
 def test_words_that_are_wrong_are_not_papered_over_with_old_ones(changes: dict[str, Any]) -> None:
-    assert _judge(replace(GOOD, **changes), before=_judge(GOOD)).refusal is not None
+    assert _judge(GOOD._replace(**changes), before=_judge(GOOD)).refusal is not None
 
 
 @given(
