@@ -132,13 +132,13 @@ def everything_of_an_account() -> Callable[[], object]:
                 found.append(
                     models.measure(method, exposure, policy.levels, horizon_days=horizon, as_of=AS_OF)
                 )
-                found.append(models.components(method, exposure[0], 0.975, horizon_days=horizon, as_of=AS_OF))
+                found.append(models.components(method, exposure, 0.975, horizon_days=horizon, as_of=AS_OF))
         filtered = models.scenarios(RiskMethod.FILTERED)
         found.append(measure_marginal(exposure[0], filtered, 0.975, as_of=AS_OF))
         account = evaluator.evaluate(0, marks)
         found.append(requirements(account.collateral_usd, account.debt_usd, margin_policy))
-        found.append(call_prices(row, marks.values, margin_policy))
-        found.append(liquidation_prices(row, marks.values, margin_policy))
+        found.append(call_prices([row], marks.values, margin_policy))
+        found.append(liquidation_prices([row], marks.values, margin_policy))
         covariance = models.covariance(RiskMethod.DELTA_NORMAL_EWMA).matrix
         found.append(distance_to_call_sigma(collateral, debt, covariance, margin_policy.margin_call_t))
         found += [stress_book(book, marks.values, each, margin_policy, as_of=AS_OF) for each in named]

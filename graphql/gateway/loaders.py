@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import TypeVar
 
 from strawberry.dataloader import DataLoader
 
+from gateway.errors import BadUserInputError
 from gateway.live.book import Holding, LiveBook
 from gateway.live.hub import LiveHub
 from gateway.margin.types import Margin
 from gateway.reading import StoreReader
+from gateway.risk.history_models import HistoryModels
+from gateway.risk.measures import AccountRisk, RiskQuestion, measure_accounts
 from gateway.risk.reading import present_market
-from gateway.risk.requirements import MarginRequirements, from_valuation
+from gateway.risk.requirements import MarginRequirements, TriggerQuestion, from_valuation, trigger_prices
 from shared.domain.api_keys import ApiKey
 from shared.domain.lending import LendingMarket, Supply
 from shared.domain.margin import MarginRecord
@@ -25,6 +30,8 @@ from shared.domain.transactions import Transaction
 from shared.domain.webhook_deliveries import is_endpoint_id
 from shared.domain.webhooks import WebhookEndpoint, sees_endpoint
 from shared.events.margin import MarginTransition
+from shared.risk.measurement_policy import RiskMethod, measurement_policy
+from shared.risk.prices import TriggerPrices
 from shared.runtime import clock
 from shared.stores import (
     accounts,
@@ -51,15 +58,20 @@ _COMMAND_ID = re.compile(r"cmd_[0-9a-f]{40}")
 class Loaders:
     """The loaders of one operation. What the key may not see is loaded as if it did not exist."""
 
-    def __init__(self, key: ApiKey, network: Network, stores: StoreReader, live: LiveHub) -> None:
+    def __init__(
+        self, key: ApiKey, network: Network, stores: StoreReader, live: LiveHub, histories: HistoryModels
+    ) -> None:
         self._key = key
         self._network = network
         self._stores = stores
         self._live = live
+        self._histories = histories
         self.account = _loader(self._accounts)
         self.margin_record = _loader(self._margin_records)
         self.margin = _loader(self._margins)
         self.requirements = _loader(self._requirements)
+        self.trigger_prices = _loader(_trigger_prices)
+        self.risk: DataLoader[RiskQuestion, AccountRisk | None] = DataLoader(load_fn=self._risks)
         self.lending_market = _loader(self._lending_markets)
         self.supplies = _loader(self._supplies)
         self.alert = _loader(self._alerts)
@@ -128,19 +140,51 @@ class Loaders:
         book.settle()
         return [book.margin(account_id) if account_id in book else None for account_id in account_ids]
 
-    async def _requirements(self, account_ids: list[str]) -> list[MarginRequirements | None]:
-        """Requirements at the latest tick, all accounts valued in one pass."""
+    async def _holders(self, account_ids: list[str]) -> list[Holder]:
+        """The accounts among these that exist for the key."""
         read = await self.account.load_many(account_ids)
         records = await self.margin_record.load_many(account_ids)
-        holders = [
-            Holder.of(account, record) for account, record in zip(read, records, strict=True) if account
-        ]
+        return [Holder.of(account, record) for account, record in zip(read, records, strict=True) if account]
+
+    async def _requirements(self, account_ids: list[str]) -> list[MarginRequirements | None]:
+        """Requirements at the latest tick, all accounts valued in one pass."""
+        holders = await self._holders(account_ids)
         market = present_market(self._network, self._live)
+        valuations = await asyncio.to_thread(value_accounts, market, holders)
         found = {
-            valuation.holder.account.account_id: from_valuation(market, valuation)
-            for valuation in value_accounts(market, holders)
+            valuation.holder.account.account_id: from_valuation(market, valuation) for valuation in valuations
         }
         return [found.get(account_id) for account_id in account_ids]
+
+    async def _risks(self, questions: list[RiskQuestion]) -> list[AccountRisk | Exception | None]:
+        """Risks at the latest tick; those of one method, level and horizon are measured together."""
+        wanted = list(dict.fromkeys(question.account_id for question in questions))
+        holders = {holder.account.account_id: holder for holder in await self._holders(wanted)}
+        history = await self._histories.at(measurement_policy().n_returns)
+        market = present_market(self._network, self._live)
+        together: dict[tuple[RiskMethod, Decimal, int], list[RiskQuestion]] = {}
+        for question in questions:
+            if question.account_id in holders:
+                kind = (question.method, question.level, question.horizon_days)
+                together.setdefault(kind, []).append(question)
+        found: dict[RiskQuestion, AccountRisk | Exception] = {}
+        for (method, level, horizon_days), asked in together.items():
+            try:
+                measured = await asyncio.to_thread(
+                    measure_accounts,
+                    market,
+                    history,
+                    [holders[question.account_id] for question in asked],
+                    method=method,
+                    level=level,
+                    horizon_days=horizon_days,
+                )
+            except BadUserInputError as error:
+                # Of this level only: others that are asked for in the same operation have an answer.
+                found.update(dict.fromkeys(asked, error))
+            else:
+                found.update(zip(asked, measured, strict=True))
+        return [found.get(question) for question in questions]
 
     async def _lending_markets(self, keys: list[str]) -> list[LendingMarket | None]:
         found = await self._stores.read(markets.find_many, keys)
@@ -196,6 +240,10 @@ class Loaders:
                     )
                 found[party, after, limit] = of_party[:limit]
         return [found[key] for key in keys]
+
+
+async def _trigger_prices(questions: list[TriggerQuestion]) -> list[TriggerPrices]:
+    return await asyncio.to_thread(trigger_prices, questions)
 
 
 def sees_escrow(key: ApiKey, stored: StoredEscrow | StoredDvpEscrow) -> bool:

@@ -42,7 +42,7 @@ class Gateway:
             network=self.network,
             stores=self.stores,
             live=self.live,
-            loaders=Loaders(key, self.network, self.stores, self.live),
+            loaders=Loaders(key, self.network, self.stores, self.live, self.histories),
             histories=self.histories,
         )
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from shared.risk.book_risk import BookRisk, Components, measure_book, measure_components, unmeasured_accounts
+from shared.risk.book_risk import BookRisk, Components, measure_book, measure_components
 from shared.risk.covariance import CovarianceModel, ewma_model, ledoit_wolf_model
 from shared.risk.measurement_policy import MeasurementPolicy, RiskMethod
 from shared.risk.monte_carlo import normal_scenarios, t_scenarios
@@ -65,8 +65,9 @@ def common_history(
 
 
 @dataclass(frozen=True, slots=True)
-class AccountComponents:
-    """Component VaR and ES of one account's positions, USD float64[n_assets]; they sum to VaR and ES."""
+class BookComponents:
+    """Component VaR and ES of every account's positions, USD float64[n, n_assets]; a row sums to the
+    account's VaR and ES, and is NaN where it has no result."""
 
     component_var_usd: Float64Array
     component_es_usd: Float64Array
@@ -132,27 +133,24 @@ class RiskModels:
         return TailSelector.measure(n_scenarios, depth, np.float64, timer_ns)
 
     def components(
-        self, method: RiskMethod, exposure: Float64Array, level: float, *, horizon_days: int, as_of: str
-    ) -> AccountComponents | None:
-        """The components of one account (`exposure` float64[n_assets]); None for Cornish–Fisher, whose
-        quantile is not a sum over positions, and for an account without a result."""
-        row = exposure[None, :]
+        self, method: RiskMethod, exposures: Float64Array, level: float, *, horizon_days: int, as_of: str
+    ) -> BookComponents | None:
+        """The components of every account (`exposures` float64[n, n_assets]); None for Cornish–Fisher, whose
+        quantile is not a sum over positions."""
         if method is RiskMethod.CORNISH_FISHER:
             return None
         if method in _DELTA_NORMAL:
             model = self.covariance(method)
-            if np.any(exposure[list(model.missing)] != 0.0):
-                return None
-            normal = delta_normal(row, model.matrix, level, horizon_days=horizon_days)
-            of_var = normal.component_var_usd[0]
-            value_at_risk = float(normal.var_usd[0])
-            ratio = float(normal.es_usd[0]) / value_at_risk if value_at_risk else 0.0
-            return AccountComponents(of_var, of_var * ratio)
+            normal = delta_normal(exposures, model.matrix, level, horizon_days=horizon_days)
+            ratio = np.divide(
+                normal.es_usd, normal.var_usd, out=np.zeros_like(normal.es_usd), where=normal.var_usd > 0.0
+            )
+            of_var = normal.component_var_usd
+            of_var[(exposures[:, list(model.missing)] != 0.0).any(axis=1)] = np.nan
+            return BookComponents(of_var, of_var * ratio[:, None])
         scenarios = self.scenarios(method, horizon_days)
-        if unmeasured_accounts(row, scenarios)[0]:
-            return None
-        parts: Components = measure_components(row, scenarios, level, as_of=as_of)
-        return AccountComponents(parts.component_var_usd[0], parts.component_es_usd[0])
+        parts: Components = measure_components(exposures, scenarios, level, as_of=as_of)
+        return BookComponents(parts.component_var_usd, parts.component_es_usd)
 
     def _make_scenarios(self, method: RiskMethod, horizon_days: int) -> ScenarioSet:
         policy, history = self.policy, self.history

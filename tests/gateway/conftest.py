@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import Counter
@@ -190,3 +191,12 @@ def _counted(name: str, function: Callable[..., Any], reads: Counter[str]) -> Ca
         return result
 
     return call
+
+
+def runs_an_event_loop() -> bool:
+    """Whether the calling thread does, so that everybody waits for what it computes."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -11,11 +11,12 @@ import pytest
 
 from shared.domain.margin import State
 from shared.domain.positions import Account, Position, position_key
+from shared.risk import prices
 from shared.risk.book import Book, Valuation
-from shared.risk.positions import Float64Array
+from shared.risk.positions import BookRow, Float64Array
 from tests.conftest import network_document
 from tests.eventually import eventually
-from tests.gateway.conftest import Server, running
+from tests.gateway.conftest import Server, running, runs_an_event_loop
 from tests.gateway.world import World, address
 
 REQUIREMENTS = """
@@ -62,13 +63,24 @@ def test_the_accounts_of_a_page_are_read_and_valued_together(
         return revalue(book, marks)
 
     monkeypatch.setattr(Book, "revalue", counted)
+    triggered: list[tuple[int, bool]] = []
+    of_book = prices.book_trigger_prices
+
+    def recorded(
+        rows: Sequence[BookRow], marks: Float64Array, threshold: float
+    ) -> list[prices.TriggerPrices]:
+        triggered.append((len(rows), runs_an_event_loop()))
+        return of_book(rows, marks, threshold)
+
+    monkeypatch.setattr(prices, "book_trigger_prices", recorded)
     calls: list[int] = []
     for first in (1, count):
         passes.clear()
+        triggered.clear()
         server.reads.clear()
         page = server.query(
             "query($first: Int!) { accounts(first: $first) { edges { node { id"
-            " requirements { collateralUsd liquidationPrices { asset price } } } } } }",
+            " requirements { collateralUsd callPrices { price } liquidationPrices { asset price } } } } } }",
             {"first": first},
             key=world.key(),
         )
@@ -79,6 +91,7 @@ def test_the_accounts_of_a_page_are_read_and_valued_together(
         assert len(found) == first
         assert all(is_near(found[address(n)], Fraction(1500 * n)) for n in range(1, first + 1))
         assert passes == [first]
+        assert triggered == [(first, False)] * 2, "one pass a threshold, and none on the event loop"
         calls.append(server.reads["calls"])
     assert calls[0] == calls[1]
 

@@ -133,8 +133,8 @@ def test_closed_form_example() -> None:
     debt = account.debt_weights @ marks[account.debt_assets]
     assert health_pct(collateral, debt) == case["score"]
     call, liquidation = (
-        call_prices(account, marks, POLICY).price,
-        liquidation_prices(account, marks, POLICY).price,
+        call_prices([account], marks, POLICY)[0].price,
+        liquidation_prices([account], marks, POLICY)[0].price,
     )
     for name, expected in case.items():
         kind, _, asset = name.partition("_")

@@ -26,6 +26,7 @@ from gateway.risk.measures import (
     DEFAULT_LEVEL,
     AccountRisk,
     RiskMethod,
+    RiskQuestion,
     horizon_argument,
     level_argument,
 )
@@ -87,13 +88,8 @@ class Account:
         method: RiskMethod = Method.FILTERED,  # type: ignore[valid-type]
     ) -> AccountRisk:
         level_argument(level)
-        return await account_risk(
-            info,
-            str(self.id),
-            level=level,
-            horizon_days=horizon_argument(horizon_days),
-            method=Method(method),
-        )
+        question = RiskQuestion(str(self.id), Method(method), level, horizon_argument(horizon_days))
+        return await account_risk(info, question)
 
     @strawberry.field(permission_classes=[NeedsAlertsScope], description="Its alerts, newest first.")
     async def alerts(

@@ -6,6 +6,7 @@ Definitions: docs/methodology/var-and-es.md, scenarios.md, parametric.md, monte-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal as Number
 
@@ -14,11 +15,12 @@ import strawberry
 from gateway.errors import BadUserInputError
 from gateway.scalars import DateTime, Decimal, format_date_time
 from shared.domain.closes import Coverage, ModelledHistory
-from shared.domain.market import Holder, Market, value_accounts
+from shared.domain.market import Holder, Market, Valuation, value_accounts
 from shared.domain.money import usd
 from shared.domain.risk_block import domain_reason, exposures_of, unmeasured_reason
 from shared.risk import basis as core
 from shared.risk.measurement_policy import RiskMethod as Method
+from shared.risk.positions import Float64Array
 from shared.risk.tail import InsufficientHistoryError
 
 RiskMethod = strawberry.enum(
@@ -118,69 +120,97 @@ def short_tail(error: InsufficientHistoryError) -> BadUserInputError:
     )
 
 
-def measure_account(
+@dataclass(frozen=True, slots=True)
+class RiskQuestion:
+    """Which risk of an account is asked for; ``level`` and ``horizon_days`` have been checked."""
+
+    account_id: str
+    method: Method
+    level: Number
+    horizon_days: int
+
+
+def measure_accounts(
     market: Market,
     history: ModelledHistory,
-    holder: Holder,
+    holders: Sequence[Holder],
     *,
     method: Method,
     level: Number,
     horizon_days: int,
-) -> AccountRisk:
-    """An account's risk.
+) -> list[AccountRisk]:
+    """The risk of accounts, in order, measured together.
 
     Raises:
         BadUserInputError: naming the level, where its tail is empty.
     """
-    (valuation,) = value_accounts(market, [holder])
-    exposures = exposures_of(market, [holder])
-    reason = unmeasured_reason(market, history, valuation)
-    account = holder.account
-    result = AccountRisk(
-        account_id=account.account_id,  # type: ignore[arg-type]
-        method=method,
-        level=level,
-        horizon_days=horizon_days,
-        var_usd=None,
-        es_usd=None,
-        unmeasured_reason=reason,
-        net_usd=usd(float(exposures.sum())) if valuation.is_valued else None,
-        gross_usd=usd(float(abs(exposures).sum())) if valuation.is_valued else None,
-        components=None,
-        history=[coverage(history.coverage[a]) for a in holder.held_assets if a in history.coverage],
-        basis=None,
-        position_version=account.version,
-    )
+    exposures = exposures_of(market, holders)
+    results = [
+        _unmeasured(market, history, valuation, exposures[number], method, level, horizon_days)
+        for number, valuation in enumerate(value_accounts(market, holders))
+    ]
     if history.models is None:
-        result.unmeasured_reason = reason or "no asset has enough history"
-        return result
+        for result in results:
+            result.unmeasured_reason = result.unmeasured_reason or "no asset has enough history"
+        return results
     confidence, as_of = float(level), format_date_time(market.as_of)
     try:
         risk = history.models.measure(
             method, exposures, (confidence,), horizon_days=horizon_days, as_of=as_of
         )
         parts = history.models.components(
-            method, exposures[0], confidence, horizon_days=horizon_days, as_of=as_of
+            method, exposures, confidence, horizon_days=horizon_days, as_of=as_of
         )
     except InsufficientHistoryError as error:
         raise short_tail(error) from None
-    result.basis = basis(market, risk.basis)
-    if reason is None and risk.unmeasured[0]:
-        result.unmeasured_reason = domain_reason(method)
-    if result.unmeasured_reason is not None:
-        return result
-    result.var_usd, result.es_usd = usd(float(risk.var_usd[0, 0])), usd(float(risk.es_usd[0, 0]))
-    if parts is not None:
-        result.components = [
-            RiskComponent(
-                asset=asset,
-                exposure_usd=usd(float(exposures[0, market.index(asset)])),
-                component_var_usd=usd(float(parts.component_var_usd[market.index(asset)])),
-                component_es_usd=usd(float(parts.component_es_usd[market.index(asset)])),
-            )
-            for asset in holder.held_assets
-        ]
-    return result
+    rests_on = basis(market, risk.basis)
+    for number, (result, holder) in enumerate(zip(results, holders, strict=True)):
+        result.basis = rests_on
+        if result.unmeasured_reason is None and risk.unmeasured[number]:
+            result.unmeasured_reason = domain_reason(method)
+        if result.unmeasured_reason is not None:
+            continue
+        result.var_usd = usd(float(risk.var_usd[0, number]))
+        result.es_usd = usd(float(risk.es_usd[0, number]))
+        if parts is not None:
+            result.components = [
+                RiskComponent(
+                    asset=asset,
+                    exposure_usd=usd(float(exposures[number, place])),
+                    component_var_usd=usd(float(parts.component_var_usd[number, place])),
+                    component_es_usd=usd(float(parts.component_es_usd[number, place])),
+                )
+                for asset in holder.held_assets
+                for place in (market.index(asset),)
+            ]
+    return results
+
+
+def _unmeasured(  # noqa: PLR0917 one account's part of measure_accounts
+    market: Market,
+    history: ModelledHistory,
+    valuation: Valuation,
+    exposures: Float64Array,
+    method: Method,
+    level: Number,
+    horizon_days: int,
+) -> AccountRisk:
+    holder = valuation.holder
+    return AccountRisk(
+        account_id=holder.account.account_id,  # type: ignore[arg-type]
+        method=method,
+        level=level,
+        horizon_days=horizon_days,
+        var_usd=None,
+        es_usd=None,
+        unmeasured_reason=unmeasured_reason(market, history, valuation),
+        net_usd=usd(float(exposures.sum())) if valuation.is_valued else None,
+        gross_usd=usd(float(abs(exposures).sum())) if valuation.is_valued else None,
+        components=None,
+        history=[coverage(history.coverage[a]) for a in holder.held_assets if a in history.coverage],
+        basis=None,
+        position_version=holder.account.version,
+    )
 
 
 def basis(market: Market, of: core.Basis) -> RiskBasis:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from decimal import Decimal
 
 from gateway.context import Info
 from gateway.errors import AccountNotFoundError, LimitExceededError
 from gateway.live.hub import LiveHub
 from gateway.permissions import account_argument, visible_accounts
-from gateway.risk.measures import AccountRisk, measure_account
+from gateway.risk.measures import AccountRisk, RiskQuestion
 from gateway.risk.requirements import MarginRequirements
 from shared.domain.market import Holder, Market
 from shared.domain.network import Network
-from shared.risk.measurement_policy import RiskMethod, measurement_policy
 from shared.runtime import clock
 
 MAX_ACCOUNTS = 100
@@ -52,22 +49,16 @@ async def account_requirements(info: Info, account_id: str) -> MarginRequirement
     return found
 
 
-async def account_risk(
-    info: Info, account_id: str, *, level: Decimal, horizon_days: int, method: RiskMethod
-) -> AccountRisk:
-    """The risk of an account that was read in this operation.
+async def account_risk(info: Info, question: RiskQuestion) -> AccountRisk:
+    """The risk of an account that was read in this operation, measured together with others of it.
 
     Raises:
         BadUserInputError: naming the level, where its tail is empty.
         RetryableError: BigQuery did not answer.
     """
-    holder = await find_holder(info, account_id)
-    assert holder is not None
-    history = await info.context.histories.at(measurement_policy().n_returns)
-    market = latest_market(info)
-    return await asyncio.to_thread(
-        measure_account, market, history, holder, method=method, level=level, horizon_days=horizon_days
-    )
+    found = await info.context.loaders.risk.load(question)
+    assert found is not None
+    return found
 
 
 async def read_holders(info: Info, account_ids: Sequence[str], argument: str) -> list[Holder]:

@@ -8,10 +8,13 @@ Definitions: docs/methodology/margin.md and trigger-prices.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import strawberry
 
+from gateway.context import Info
 from gateway.errors import BadUserInputError
 from gateway.margin.types import MarginState
 from gateway.scalars import DateTime, Decimal
@@ -48,6 +51,15 @@ class TriggerPrice:
     breached: bool = strawberry.field(
         description="Health is below the threshold already; price is where it would be met again."
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TriggerQuestion:
+    """At which marks a valued account would enter ``state``: MARGIN_CALL or LIQUIDATION."""
+
+    market: Market
+    valuation: Valuation
+    state: MarginCode
 
 
 @strawberry.type(
@@ -111,25 +123,23 @@ class MarginRequirements:
         return usd(float(power))
 
     @strawberry.field(description="Where each held asset's mark meets the margin call threshold.")
-    def call_prices(self) -> list[TriggerPrice] | None:
-        if not self.valuation.is_valued:
-            return None
-        found = call_prices(self.valuation.row, self.market.valued_at.values, self.market.policy)
-        return self._triggers(found, MarginCode.MARGIN_CALL)
+    async def call_prices(self, info: Info) -> list[TriggerPrice] | None:
+        return await self._triggers(info, MarginCode.MARGIN_CALL)
 
     @strawberry.field(description="Where each held asset's mark meets the liquidation threshold.")
-    def liquidation_prices(self) -> list[TriggerPrice] | None:
-        if not self.valuation.is_valued:
-            return None
-        found = liquidation_prices(self.valuation.row, self.market.valued_at.values, self.market.policy)
-        return self._triggers(found, MarginCode.LIQUIDATION)
+    async def liquidation_prices(self, info: Info) -> list[TriggerPrice] | None:
+        return await self._triggers(info, MarginCode.LIQUIDATION)
 
     def _listed(self, asset: str, argument: str) -> int:
         if asset not in self.market.assets:
             raise BadUserInputError(argument, f"is not a listed asset: {asset!r}")
         return self.market.index(asset)
 
-    def _triggers(self, found: TriggerPrices, first_breached: MarginCode) -> list[TriggerPrice]:
+    async def _triggers(self, info: Info, first_breached: MarginCode) -> list[TriggerPrice] | None:
+        if not self.valuation.is_valued:
+            return None
+        question = TriggerQuestion(self.market, self.valuation, first_breached)
+        found = await info.context.loaders.trigger_prices.load(question)
         # Decided exactly, as the state is; the core's own flag is the float64 reading.
         breached = self.valuation.threshold_state >= first_breached
         return [self._trigger(found, asset, breached) for asset in self.valuation.holder.held_assets]
@@ -150,6 +160,20 @@ class MarginRequirements:
             distance_pct=(price / float(mark) - 1.0) * 100.0,
             breached=breached,
         )
+
+
+def trigger_prices(questions: Sequence[TriggerQuestion]) -> list[TriggerPrices]:
+    """The answers, in order: one pass for all that ask for one threshold in one market."""
+    together: dict[tuple[int, MarginCode], list[TriggerQuestion]] = {}
+    for question in questions:
+        together.setdefault((id(question.market), question.state), []).append(question)
+    found: dict[TriggerQuestion, TriggerPrices] = {}
+    for (_, state), asked in together.items():
+        market = asked[0].market
+        prices = call_prices if state is MarginCode.MARGIN_CALL else liquidation_prices
+        rows = [question.valuation.row for question in asked]
+        found.update(zip(asked, prices(rows, market.valued_at.values, market.policy), strict=True))
+    return [found[question] for question in questions]
 
 
 def from_valuation(market: Market, valuation: Valuation) -> MarginRequirements:

@@ -80,14 +80,14 @@ def test_the_tail_is_found_in_the_fastest_way_and_is_the_same_in_every_way(model
 
 @pytest.mark.parametrize("method", [method for method in RiskMethod if method != "cornish_fisher"])
 def test_components_add_up_to_the_measure(models: RiskModels, method: RiskMethod) -> None:
-    exposure = np.array([1000.0, -400.0, 30.0, 0.0])
-    risk = models.measure(method, exposure[None, :], (0.975,), horizon_days=1, as_of="now")
-    parts = models.components(method, exposure, 0.975, horizon_days=1, as_of="now")
+    exposures = np.array([[1000.0, -400.0, 30.0, 0.0], [0.0, 0.0, 0.0, 1.0], [-5.0, 80.0, 0.0, 0.0]])
+    risk = models.measure(method, exposures, (0.975,), horizon_days=1, as_of="now")
+    parts = models.components(method, exposures, 0.975, horizon_days=1, as_of="now")
     assert parts is not None
-    assert parts.component_var_usd.sum() == pytest.approx(float(risk.var_usd[0, 0]), rel=1e-9)
-    assert parts.component_es_usd.sum() == pytest.approx(float(risk.es_usd[0, 0]), rel=1e-9)
-    unmeasured = np.array([0.0, 0.0, 0.0, 1.0])
-    assert models.components(method, unmeasured, 0.975, horizon_days=1, as_of="now") is None
+    np.testing.assert_allclose(parts.component_var_usd.sum(axis=1), risk.var_usd[0], rtol=1e-9)
+    np.testing.assert_allclose(parts.component_es_usd.sum(axis=1), risk.es_usd[0], rtol=1e-9)
+    assert np.isnan(parts.component_var_usd).all(axis=1).tolist() == [False, True, False]
+    assert np.isnan(parts.component_es_usd).all(axis=1).tolist() == [False, True, False]
 
 
 def test_the_filtered_method_is_the_house_default(models: RiskModels) -> None:

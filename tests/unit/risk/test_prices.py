@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shared.risk.book import Book
 from shared.risk.margin import health_pct
 from shared.risk.positions import FactorTable, Position
-from shared.risk.prices import call_prices, liquidation_prices, trigger_prices
+from shared.risk.prices import book_trigger_prices, call_prices, liquidation_prices, trigger_prices
 from shared.risk.requirements import buying_power, requirements
 from tests.unit.risk.books import POLICY, random_account
 
@@ -63,28 +63,44 @@ def test_with_two_sides_the_trigger_price_is_the_mark_between_them(seed: int, th
         assert abs(gap) <= 1e-11 * (scale + float(book.revalue(marks).collateral_usd[0]))
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), threshold=st.sampled_from([0.0, 0.15, 0.5]))
+def test_of_a_whole_book_each_account_has_the_prices_that_it_has_alone(seed: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = [FACTORS.row(random_account(rng, N_ASSETS)) for _ in range(rng.integers(0, 12))]
+    marks = rng.uniform(0.5, 50.0, N_ASSETS)
+    marks[rng.integers(N_ASSETS)] = rng.choice([np.nan, 3.0])
+    of_book = book_trigger_prices(rows, marks, threshold)
+    assert len(of_book) == len(rows)
+    for row, found in zip(rows, of_book, strict=True):
+        alone = trigger_prices(row, marks, threshold)
+        np.testing.assert_array_equal(found.price, alone.price)
+        np.testing.assert_array_equal(found.triggers_on_rise, alone.triggers_on_rise)
+        assert found.is_breached == alone.is_breached
+
+
 def test_the_same_asset_on_both_sides_counts_net() -> None:
     row = FACTORS.row(
         [Position(0, 0, collateral_base=10), Position(0, 0, debt_base=5), Position(1, 0, debt_base=100)]
     )
     marks = np.array([40.0, 1.0, 1.0, 1.0])
     # 10·p = 1.3·(5·p + 100)  →  p = 130 / 3.5
-    assert call_prices(row, marks, POLICY).price[0] == pytest.approx(130 / 3.5, rel=1e-13)
+    assert call_prices([row], marks, POLICY)[0].price[0] == pytest.approx(130 / 3.5, rel=1e-13)
 
 
 def test_no_price_where_it_cannot_be_reached() -> None:
     marks = np.full(N_ASSETS, 2.0)
     without_debt = FACTORS.row([Position(0, 0, collateral_base=10)])
-    assert np.isnan(liquidation_prices(without_debt, marks, POLICY).price).all()
+    assert np.isnan(liquidation_prices([without_debt], marks, POLICY)[0].price).all()
     covered = FACTORS.row(
         [Position(0, 0, collateral_base=10), Position(1, 0, collateral_base=10), Position(2, 0, debt_base=1)]
     )
-    prices = liquidation_prices(covered, marks, POLICY).price
+    prices = liquidation_prices([covered], marks, POLICY)[0].price
     assert np.isnan(prices[[0, 1, 3]]).all()
     assert prices[2] == pytest.approx(40 / 1.15, rel=1e-13)
     one_asset = FACTORS.row([Position(0, 0, collateral_base=10), Position(0, 0, debt_base=3)])
-    assert np.isnan(liquidation_prices(one_asset, marks, POLICY).price).all()
-    assert np.isnan(liquidation_prices(covered, np.array([2.0, np.nan, 2.0, 2.0]), POLICY).price).all()
+    assert np.isnan(liquidation_prices([one_asset], marks, POLICY)[0].price).all()
+    assert np.isnan(liquidation_prices([covered], np.array([2.0, np.nan, 2.0, 2.0]), POLICY)[0].price).all()
 
 
 @settings(deadline=None)
@@ -100,7 +116,7 @@ def test_no_mark_of_the_only_asset_changes_health(seed: int, threshold: float) -
 
 def test_a_breached_account_is_told_where_it_recovers() -> None:
     row = FACTORS.row([Position(0, 0, collateral_base=1), Position(1, 0, debt_base=100)])
-    triggers = liquidation_prices(row, np.array([110.0, 1.0, 1.0, 1.0]), POLICY)
+    triggers = liquidation_prices([row], np.array([110.0, 1.0, 1.0, 1.0]), POLICY)[0]
     assert triggers.is_breached
     assert triggers.price[0] == pytest.approx(115.0)
 
