@@ -56,7 +56,8 @@ smoke: setup ## Play the same story without a page, assert it, print the latenci
 	@$(BIN)/python -m local.smoke --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED)
 
 .PHONY: test
-test: setup lint types test-contracts ## Everything that must hold before a change lands.
+test: setup ## Everything that must hold before a change lands.
+	@$(MAKE) -j2 --output-sync=target lint types test-contracts
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-contracts
