@@ -12,6 +12,7 @@ UV_VERSION := 0.13.9
 SLITHER_VERSION := 0.11.6
 ACCOUNTS ?= 100
 SCENARIO ?= crash
+SHARDS ?= 1
 SEED ?= 1
 CHAOS ?=
 
@@ -52,8 +53,8 @@ demo: setup ## Start the platform and play a market crash; ACCOUNTS=100 SCENARIO
 	@$(BIN)/python -m local.demo --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED)
 
 .PHONY: smoke
-smoke: setup ## Play the same story without a page, assert it, print the latencies; ends with 0 or 1.
-	@$(BIN)/python -m local.smoke --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED)
+smoke: setup ## Play the same story without a page, assert it, print the latencies; SHARDS=4 cuts the margin book.
+	@$(BIN)/python -m local.smoke --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED) --shards $(SHARDS)
 
 .PHONY: test
 test: setup ## Everything that must hold before a change lands.

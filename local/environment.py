@@ -42,7 +42,9 @@ class Places:
     hermes_url: str
 
 
-def settings(project: str, places: Places, intervals: Intervals, log_level: str) -> dict[str, str]:
+def settings(
+    project: str, places: Places, intervals: Intervals, *, log_level: str, margin_shards: int
+) -> dict[str, str]:
     """Every setting of ``shared.config`` for a process of this copy of the platform."""
     return {
         "FUSION_ENVIRONMENT": "local",
@@ -60,7 +62,7 @@ def settings(project: str, places: Places, intervals: Intervals, log_level: str)
         "RELAY_INTERVAL_S": f"{intervals.relay_s:g}",
         "SWEEP_INTERVAL_S": f"{intervals.sweep_s:g}",
         "ARCHIVE_INTERVAL_S": f"{intervals.archive_s:g}",
-        "MARGIN_SHARDS": "1",
+        "MARGIN_SHARDS": str(margin_shards),
         "RISK_BLOCK_ACCOUNTS": "10000",
         "FOLLOW_INTERVAL_S": f"{intervals.follow_s:g}",
         "RESEND_AFTER_S": "10",

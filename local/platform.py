@@ -60,6 +60,7 @@ class PlatformOptions:
             processes again when they are killed.
         seed: of the proxies' decisions.
         with_gateway: False starts everything but the gateway.
+        margin_shards: into how many shards the margin book is cut.
         log_level: of our own processes.
         report: told what is going on, a short line at a time.
     """
@@ -71,6 +72,7 @@ class PlatformOptions:
     disturbed: bool = False
     seed: int = 1
     with_gateway: bool = True
+    margin_shards: int = 1
     log_level: str = "INFO"
     report: Callable[[str], None] = lambda _line: None
 
@@ -186,7 +188,13 @@ class Platform:
             dataset=self._manifest.warehouse.dataset,
             hermes_url=self.urls.hermes,
         )
-        return settings(self.project, places, self.options.intervals, self.options.log_level)
+        return settings(
+            self.project,
+            places,
+            self.options.intervals,
+            log_level=self.options.log_level,
+            margin_shards=self.options.margin_shards,
+        )
 
     def kill(self, name: str) -> None:
         """SIGKILL a part and everything in its process group."""

@@ -25,8 +25,10 @@ from local.scenario import Expectation, Scenario, ScenarioError, SourceHealth, l
 from local.session import NotSettledError, Session, read_sink, running_session
 from local.supervisor import PartDiedError
 from shared.domain.margin import State
+from shared.domain.sharding import SHARD_COUNTS, Shard
 from shared.errors import FusionError
 from shared.events.prices import PriceTick
+from shared.stores import margin_progress, ticks
 from shared.stores.contacts import OPERATIONS
 
 SUBSCRIBED_ACCOUNTS = 100
@@ -82,8 +84,11 @@ def undelivered(session: Session) -> str | None:
 def violations(session: Session, scenario: Scenario) -> list[str]:
     """What does not hold at the end of the story."""
     found: list[str] = []
+    latest = ticks.find_latest(session.database)
+    last = 0 if latest is None else latest.sequence
     settling: tuple[Callable[[], None], ...] = (
         lambda: session.wait(session.unpriced, within_s=60.0),
+        lambda: session.wait(lambda: _unevaluated_shard(session, last), within_s=60.0),
         lambda: session.wait_projected(within_s=60.0),
         lambda: session.wait(lambda: undelivered(session), within_s=60.0),
         lambda: session.wait(lambda: _untold_sources(session, scenario), within_s=60.0),
@@ -97,6 +102,7 @@ def violations(session: Session, scenario: Scenario) -> list[str]:
         *_unexpected(session, scenario.expect),
         *_misnumbered(session),
         *_unfollowed_sources(session, scenario),
+        *_other_cuts(session),
     ]
     status = session.gateway.query("{ systemStatus { deadLetters liveConnected refusedMessages } }")[
         "systemStatus"
@@ -134,6 +140,26 @@ def _unexpected(session: Session, expect: Expectation) -> list[str]:
     if not expect.unvalued and told:
         found.append("operators were told of an unusable mark")
     return found
+
+
+def _unevaluated_shard(session: Session, tick: int) -> str | None:
+    """Which shard of the book has not been evaluated at a tick; None if all have."""
+    count = session.platform.options.margin_shards
+    for number in range(count):
+        reached = margin_progress.read(session.database, Shard(number, count)).tick_sequence
+        if reached < tick:
+            return f"shard {number} of {count} was evaluated up to tick {reached}, not {tick}"
+    return None
+
+
+def _other_cuts(session: Session) -> list[str]:
+    """Numbers of shards, other than the one that is set, in which the book was evaluated."""
+    count = session.platform.options.margin_shards
+    return [
+        f"the book was evaluated in {shards} shards as well, it is cut into {count}"
+        for shards in SHARD_COUNTS
+        if shards != count and margin_progress.read(session.database, Shard(0, shards)).tick_sequence
+    ]
 
 
 def _unfollowed_sources(session: Session, scenario: Scenario) -> list[str]:
@@ -235,6 +261,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     options = PlatformOptions(
         state_folder=state_folder("smoke"),
         intervals=Intervals(price_s=0.5, relay_s=0.5),
+        margin_shards=arguments.shards,
         report=console.log,
     )
     with running_session(
@@ -259,6 +286,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "scenario": scenario.name,
         "accounts": arguments.accounts,
         "seed": arguments.seed,
+        "shards": arguments.shards,
         "holds": not found,
         "violations": found,
         "latency_ms": {
@@ -288,6 +316,9 @@ def story_parser(description: str) -> argparse.ArgumentParser:
 
 def _parser() -> argparse.ArgumentParser:
     parser = story_parser("Play a story and assert it.")
+    parser.add_argument(
+        "--shards", type=int, choices=SHARD_COUNTS, default=1, help="into how many the margin book is cut"
+    )
     parser.add_argument(
         "--latency-limit",
         action=argparse.BooleanOptionalAction,

@@ -47,10 +47,11 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("scenario", ["crash", "outage"])
-def test_story_holds_and_leaves_nothing_behind(scenario: str) -> None:
-    """Prices fall, or a feed breaks: what must come of it comes of it, and every process is gone."""
-    smoke = start_smoke("--accounts", "25", "--scenario", scenario, "--no-latency-limit")
+@pytest.mark.parametrize(("scenario", "shards"), [("crash", "4"), ("outage", "1")])
+def test_story_holds_and_leaves_nothing_behind(scenario: str, shards: str) -> None:
+    """Prices fall on a book in shards, or a feed breaks: what must come of it comes of it, and every process
+    is gone."""
+    smoke = start_smoke("--accounts", "25", "--scenario", scenario, "--shards", shards, "--no-latency-limit")
     output, errors = smoke.communicate(timeout=480)
     summary = json.loads(output.splitlines()[-1])
     assert summary["violations"] == [], errors

@@ -18,6 +18,7 @@ from shared.domain.positions import Account
 from shared.domain.sharding import SLOTS, WHOLE, Shard, shard_of
 from shared.errors import ConflictError
 from shared.events import topics
+from shared.events.margin import MarginShardWork
 from shared.runtime.book_snapshot import load_snapshot
 from shared.stores import database, margin_snapshots
 from tests.conftest import Project
@@ -109,6 +110,43 @@ def test_an_instance_that_starts_reads_the_packs_and_not_the_accounts(world: Wor
     assert bill.reads == cost.COLD_LOAD.reads == 1 + 1 + SLOTS + 2 + 1 + 1 + 1 + 1
     assert bill.writes == 1
     assert {record.transitions for record in records(world.store).values()} == {1}
+
+
+def test_each_shard_that_starts_reads_its_own_packs_and_evaluates_its_own_accounts(
+    world: World, project: Project, tap: Callable[[str], Tap]
+) -> None:
+    count = 4
+    project.setenv(MARGIN_SHARDS=str(count))
+    work = tap(topics.MARGIN_SHARDS)
+    book = _borrowers(120)
+    store_accounts(world.store, book)
+
+    def parts(eth: str) -> list[MarginShardWork]:
+        world.tick(eth)
+        return work.events()
+
+    for part in parts("1700"):
+        assert world.call.push(EVALUATE, topics.MARGIN_SHARDS, part).acknowledged
+    _age(world.store, "margin_states", [each.account_id for each in book])
+    assert world.pack()["packs"] == SLOTS
+    before = announced_states(world.store)
+    client = world.restart()
+    done: set[str] = set()
+
+    for part in parts("1000"):
+        own = {each.account_id for each in book if shard_of(each.account_id, count).number == part.shard}
+        with metered(client) as bill:
+            assert world.call.push(EVALUATE, topics.MARGIN_SHARDS, part).acknowledged
+        # As the whole book's, with its own packs only; the progress of each shard says where the book was.
+        assert bill.reads == cost.COLD_LOAD.reads - SLOTS + SLOTS // count + count - 1
+        assert bill.writes == 3 * len(own) + 1
+        done |= own
+        found = announced_states(world.store)
+        assert {each for each in found if len(found[each]) > len(before[each])} == done
+
+    after = announced_states(world.store)
+    assert {account_id: len(states) for account_id, states in after.items()} == dict.fromkeys(before, 2)
+    assert {record.tick_sequence for record in records(world.store).values()} == {2}
 
 
 def test_a_start_from_packs_goes_on_where_the_book_was(world: World) -> None:
