@@ -1,7 +1,7 @@
 """Turns an accepted command into a signed transaction with a nonce of its own, and sends it.
 
 Trigger: ``settlement.commands.v1``.
-Reads: ``settlement_commands``, ``custody``, ``escrows``, ``signer_nonces``; the chain.
+Reads: ``settlement_commands``, ``custody``, ``escrows``, ``dvp_escrows``, ``signer_nonces``; the chain.
 Writes: ``signer_nonces``, ``transactions`` and ``settlement_commands`` in one commit.
 Publishes: ``settlement.progress.v1``.
 
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from shared.chain import rpc, settlement_calls, submission
 from shared.chain.send_errors import SendOutcome
+from shared.domain.dvp import DvpEscrow
 from shared.domain.fees import opening_bid
 from shared.domain.network import Chain
 from shared.domain.settlement_commands import Command, CommandRefusedError, CommandStatus
@@ -32,7 +33,15 @@ from shared.runtime.context import Context
 from shared.runtime.triggers import pubsub_function
 from shared.signing.custody import find_signer
 from shared.signing.signer import SignerError
-from shared.stores import custody, database, escrows, outbox, settlement_commands, transactions
+from shared.stores import (
+    custody,
+    database,
+    dvp_escrows,
+    escrows,
+    outbox,
+    settlement_commands,
+    transactions,
+)
 from shared.stores.escrow_collection import escrow_id
 
 _ATTEMPTS = 5
@@ -88,14 +97,33 @@ def _call(command: Command, context: Context) -> tuple[Chain, settlement_calls.C
     chain = context.network.chains.get(body.chain_id)
     if chain is None:
         raise CommandRefusedError("chainId", f"{body.chain_id} is not one of our chains any more")
-    escrow = body.arguments.get("escrow")
-    if escrow is not None:
-        identifier = escrow_id(chain.chain_id, escrow)
-        if not escrows.find_many(database.connect(context.settings), [identifier]):
-            raise CommandRefusedError(
-                "arguments.escrow", f"{escrow} is not an escrow of ours that the chain has reported"
-            )
-    return chain, settlement_calls.contract_call(chain, body.kind, body.arguments)
+    call = settlement_calls.contract_call(
+        chain,
+        body.kind,
+        body.arguments,
+        sender=command.account_id,
+        trade=_find_named_escrow(command, context),
+    )
+    return chain, call
+
+
+def _find_named_escrow(command: Command, context: Context) -> DvpEscrow | None:
+    """The trade that the command's arguments name, if they name one; an escrow has only to be one of ours."""
+    escrow = command.body.arguments.get("escrow")
+    if escrow is None:
+        return None
+    client = database.connect(context.settings)
+    identifier = escrow_id(command.body.chain_id, escrow)
+    if settlement_calls.concerns_trade(command.body.kind):
+        trades = dvp_escrows.find_many(client, [identifier])
+        if trades:
+            return trades[identifier].escrow
+    elif escrows.find_many(client, [identifier]):
+        return None
+    raise CommandRefusedError(
+        "arguments.escrow",
+        f"{escrow} is not an escrow of ours for {command.body.kind} that the chain has reported",
+    )
 
 
 def _transaction(

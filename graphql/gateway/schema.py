@@ -29,6 +29,7 @@ from gateway.risk.measured_queries import MeasuredRiskQueries
 from gateway.risk.queries import RiskQueries
 from gateway.scalars import SCALARS
 from gateway.settlement.mutations import SettlementMutations
+from gateway.settlement.prepared import PreparedCommandQueries
 from gateway.settlement.queries import SettlementQueries
 from gateway.webhooks.mutations import WebhookMutations
 from gateway.webhooks.queries import WebhookQueries
@@ -49,6 +50,7 @@ class Query(
     ChainQueries,
     MeasuredRiskQueries,
     SettlementQueries,
+    PreparedCommandQueries,
     WebhookQueries,
     PlatformQueries,
 ):

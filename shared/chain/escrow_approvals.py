@@ -6,11 +6,11 @@ EIP-712 (https://eips.ethereum.org/EIPS/eip-712) in the form of ``eth_signTypedD
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from shared.chain import abi
+from shared.chain.settlement_calls import ContractCall
 from shared.domain.escrows import Escrow, EscrowRole
 
 ROLE_NUMBERS = {EscrowRole.PAYER: 1, EscrowRole.PAYEE: 2, EscrowRole.ARBITER: 4}
@@ -32,19 +32,9 @@ _APPROVAL = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class UnsignedTransaction:
-    """A call that a wallet signs and sends itself; ``value_base`` is native base units."""
-
-    chain_id: int
-    to: str
-    data: str
-    value_base: int
-
-
-def approval_transaction(chain_id: int, address: str) -> UnsignedTransaction:
+def approval_transaction(address: str) -> ContractCall:
     """The approval of whoever sends it."""
-    return UnsignedTransaction(chain_id, address, abi.selector("approve()"), 0)
+    return ContractCall(address, abi.selector("approve()"), 0)
 
 
 def approval_typed_data(

@@ -1,7 +1,8 @@
 """Which calls settlement commands become: a table over the contracts' committed ABIs.
 
 A command's arguments are those of the contract's function, by the ABI's names, and where the table says so
-the contract to call (``asset``, ``escrow``).
+the contract to call (``asset``, ``escrow``). What a party of a delivery versus payment deposits, and allows
+the escrow to take, is its own leg of the agreed terms: it is no argument.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from shared.chain.calls import ArgumentError, Function, Parameter, canonical, encode_call, find_function
+from shared.domain.dvp import DvpEscrow, DvpRole
 from shared.domain.network import NATIVE_ASSET, Chain
 from shared.domain.settlement_commands import CommandKind, CommandRefusedError
 
@@ -21,7 +23,10 @@ class Target(Enum):
     VAULT = auto()
     ESCROW_FACTORY = auto()
     ESCROW = auto()
+    DVP_ESCROW = auto()
     TOKEN = auto()
+    LEG_TOKEN = auto()
+    """The token of the caller's leg."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,13 @@ class Payment:
     amount: str = "amount"
 
 
+class OwnLeg(Enum):
+    """The caller pays its leg of a delivery versus payment: of the arguments' terms, or of the escrow's."""
+
+    OF_ARGUMENTS = auto()
+    OF_ESCROW = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class CallSpec:
     """What one kind of command calls; ``payment`` where the caller pays something in."""
@@ -39,10 +51,11 @@ class CallSpec:
     target: Target
     contract: str
     function: str
-    payment: Payment | None = None
+    payment: Payment | OwnLeg | None = None
 
 
 _VAULT, _FACTORY, _ESCROW, _TOKEN = Target.VAULT, Target.ESCROW_FACTORY, Target.ESCROW, Target.TOKEN
+_DVP = Target.DVP_ESCROW
 
 CALLS: Mapping[CommandKind, CallSpec] = {
     CommandKind.TOKEN_APPROVE: CallSpec(_TOKEN, "MockERC20", "approve"),
@@ -63,16 +76,23 @@ CALLS: Mapping[CommandKind, CallSpec] = {
     CommandKind.ESCROW_DISPUTE: CallSpec(_ESCROW, "Escrow", "dispute"),
     CommandKind.ESCROW_RESOLVE: CallSpec(_ESCROW, "Escrow", "resolve"),
     CommandKind.ESCROW_PROPOSE_ARBITER: CallSpec(_ESCROW, "Escrow", "proposeArbiter"),
+    CommandKind.ESCROW_APPROVE_BY_SIGNATURE: CallSpec(_ESCROW, "Escrow", "approveBySignature"),
+    CommandKind.DVP_CREATE: CallSpec(_FACTORY, "EscrowFactory", "createDvp", OwnLeg.OF_ARGUMENTS),
+    CommandKind.DVP_ALLOW_DEPOSIT: CallSpec(Target.LEG_TOKEN, "MockERC20", "approve"),
+    CommandKind.DVP_DEPOSIT: CallSpec(_DVP, "DvpEscrow", "deposit", OwnLeg.OF_ESCROW),
+    CommandKind.DVP_REFUND: CallSpec(_DVP, "DvpEscrow", "refund"),
+    CommandKind.DVP_WITHDRAW: CallSpec(_DVP, "DvpEscrow", "withdraw"),
 }
 
 _TARGET_ARGUMENT: Mapping[Target, Parameter] = {
     Target.ESCROW: Parameter("escrow", "address"),
+    Target.DVP_ESCROW: Parameter("escrow", "address"),
+    Target.LEG_TOKEN: Parameter("escrow", "address"),
     Target.TOKEN: Parameter("asset", "address"),
 }
 
-
-_ASSETS = {"asset", "debtAsset", "collateralAsset"}
-_AMOUNTS = {"amount", "repayAmount", "shares"}
+_ASSETS = {"asset", "debtAsset", "collateralAsset", "deliveryAsset", "paymentAsset"}
+_AMOUNTS = {"amount", "repayAmount", "shares", "deliveryAmount", "paymentAmount"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +107,8 @@ class ContractCall:
 def parameters(kind: CommandKind) -> tuple[Parameter, ...]:
     """Every argument that a kind of command takes, in order."""
     spec = CALLS[kind]
-    found = list(_function(spec).parameters)
+    # What is allowed to be taken is the leg, and who may take it the escrow.
+    found = [] if spec.target is Target.LEG_TOKEN else list(_function(spec).parameters)
     if spec.target in _TARGET_ARGUMENT:
         found.insert(0, _TARGET_ARGUMENT[spec.target])
     return tuple(found)
@@ -138,13 +159,41 @@ def _check_references(chain: Chain, spec: CallSpec, checked: Mapping[str, str]) 
             raise CommandRefusedError(f"arguments.{name}", "must be greater than zero")
 
 
-def contract_call(chain: Chain, kind: CommandKind, arguments: Mapping[str, str]) -> ContractCall:
-    """The call of a command whose arguments were checked."""
+def concerns_trade(kind: CommandKind) -> bool:
+    """Whether the argument ``escrow`` of a kind is a delivery-versus-payment escrow."""
+    return CALLS[kind].target in (Target.DVP_ESCROW, Target.LEG_TOKEN)
+
+
+def contract_call(
+    chain: Chain,
+    kind: CommandKind,
+    arguments: Mapping[str, str],
+    *,
+    sender: str,
+    trade: DvpEscrow | None = None,
+) -> ContractCall:
+    """The call of a command whose arguments were checked, for whom it is sent by.
+
+    ``trade`` is the escrow that the arguments name, of a kind that :func:`concerns_trade`.
+
+    Raises:
+        CommandRefusedError: the sender has no leg there, or one that cannot be allowed.
+    """
     spec = CALLS[kind]
+    if spec.target is Target.LEG_TOKEN:
+        asset, amount_base = _leg_of_escrow(trade, sender)
+        if asset == NATIVE_ASSET or asset not in chain.tokens:
+            raise CommandRefusedError(
+                "arguments.escrow",
+                f"the leg of {sender} is in {asset}, which is the native asset or not listed on chain"
+                f" {chain.chain_id}: there is nothing to allow",
+            )
+        allowance = {"spender": arguments["escrow"], "value": str(amount_base)}
+        return ContractCall(to=asset, data=encode_call(_function(spec), allowance), value_base=0)
     return ContractCall(
         to=_address(chain, spec, arguments),
         data=encode_call(_function(spec), arguments),
-        value_base=_value(spec, arguments),
+        value_base=_value(spec, arguments, sender, trade),
     )
 
 
@@ -160,7 +209,31 @@ def _address(chain: Chain, spec: CallSpec, arguments: Mapping[str, str]) -> str:
     return arguments[_TARGET_ARGUMENT[spec.target].name]
 
 
-def _value(spec: CallSpec, arguments: Mapping[str, str]) -> int:
-    if spec.payment is None or arguments[spec.payment.asset] != NATIVE_ASSET:
+def _value(spec: CallSpec, arguments: Mapping[str, str], sender: str, trade: DvpEscrow | None) -> int:
+    if spec.payment is None:
         return 0
-    return int(arguments[spec.payment.amount])
+    if isinstance(spec.payment, Payment):
+        asset, amount_base = arguments[spec.payment.asset], int(arguments[spec.payment.amount])
+    elif spec.payment is OwnLeg.OF_ARGUMENTS:
+        asset, amount_base = _leg_of_arguments(arguments, sender)
+    else:
+        asset, amount_base = _leg_of_escrow(trade, sender)
+    return amount_base if asset == NATIVE_ASSET else 0
+
+
+def _leg_of_arguments(arguments: Mapping[str, str], sender: str) -> tuple[str, int]:
+    if sender == arguments["seller"]:
+        return arguments["deliveryAsset"], int(arguments["deliveryAmount"])
+    if sender == arguments["buyer"]:
+        return arguments["paymentAsset"], int(arguments["paymentAmount"])
+    raise CommandRefusedError("arguments.seller", f"must be {sender}, or the buyer must")
+
+
+def _leg_of_escrow(trade: DvpEscrow | None, sender: str) -> tuple[str, int]:
+    if trade is None:
+        raise LookupError("a call of a delivery versus payment needs its escrow")
+    for role in DvpRole:
+        if trade.holder(role) == sender:
+            leg = trade.leg(role)
+            return leg.asset_address, leg.amount_base
+    raise CommandRefusedError("arguments.escrow", f"{sender} is neither its seller nor its buyer")

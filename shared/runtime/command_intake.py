@@ -3,6 +3,7 @@ key."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -67,7 +68,8 @@ def take(settings: Settings, network: Network, asked: Asked, now: datetime) -> I
         RetryableError: Firestore failed; the client may send the same again.
     """
     check_client_key(asked.client_key)
-    body = _body(network, asked)
+    arguments = checked_arguments(network, asked.chain_id, asked.kind, asked.arguments)
+    body = CommandBody(asked.chain_id, asked.kind, arguments, asked.deadline)
     client = database.connect(settings)
     identifier = command_id(asked.account_id, asked.client_key)
     known = settlement_commands.find(client, identifier)
@@ -96,13 +98,20 @@ def _compared(known: Command, body: CommandBody) -> Intake:
     return Intake(Outcome.REPEATED if same else Outcome.CONFLICT, known)
 
 
-def _body(network: Network, asked: Asked) -> CommandBody:
-    chain = network.chains.get(asked.chain_id)
+def checked_arguments(
+    network: Network, chain_id: int, kind: CommandKind, given: Iterable[tuple[str, str]]
+) -> dict[str, str]:
+    """A command's arguments in canonical form.
+
+    Raises:
+        CommandRefusedError: naming the field to blame.
+    """
+    chain = network.chains.get(chain_id)
     if chain is None:
-        raise CommandRefusedError("chainId", f"{asked.chain_id} is not one of our chains")
-    given: dict[str, str] = {}
-    for name, value in asked.arguments:
-        if name in given:
+        raise CommandRefusedError("chainId", f"{chain_id} is not one of our chains")
+    named: dict[str, str] = {}
+    for name, value in given:
+        if name in named:
             raise CommandRefusedError(f"arguments.{name}", "is given twice")
-        given[name] = value
-    return CommandBody(asked.chain_id, asked.kind, check_arguments(chain, asked.kind, given), asked.deadline)
+        named[name] = value
+    return check_arguments(chain, kind, named)

@@ -67,10 +67,10 @@ class Custodian:
         kind: CommandKind = CommandKind.VAULT_DEPOSIT,
         *,
         within: timedelta = timedelta(hours=1),
-        deadline: datetime | None = None,
+        until: datetime | None = None,
         **arguments: str,
     ) -> Intake:
-        """Send a command in; a deposit of one base unit unless told otherwise."""
+        """Send a command in, which expires at ``until``; a deposit of one base unit unless told otherwise."""
         deposit = {"asset": NATIVE_ASSET, "amount": "1"} if kind is CommandKind.VAULT_DEPOSIT else {}
         asked = Asked(
             account_id=self.account_id,
@@ -78,7 +78,7 @@ class Custodian:
             chain_id=CHAIN_ID,
             kind=kind,
             arguments=tuple((deposit | arguments).items()),
-            deadline=deadline or datetime.now(UTC) + within,
+            deadline=until or datetime.now(UTC) + within,
         )
         settings = self.settings()
         return command_intake.take(settings, load_network(settings), asked, datetime.now(UTC))

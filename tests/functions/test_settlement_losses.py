@@ -183,7 +183,7 @@ def test_a_command_sent_again_goes_back_to_received_and_stays_succeeded_here(
     assert custodian.follow().status == 200
     deadline = custodian.command(message.event_id).body.deadline
 
-    again = custodian.send_in("order-1", deadline=deadline)
+    again = custodian.send_in("order-1", until=deadline)
     assert custodian.push(message).acknowledged
 
     assert again.command.status is CommandStatus.SUCCEEDED

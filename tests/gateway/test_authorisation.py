@@ -139,6 +139,13 @@ def accesses(number: int) -> list[Access]:
             f'{{ settlementCommands(accountId: "{account}") {{ edges {{ node {{ accountId }} }} }} }}',
             Scope.COMMANDS_READ,
         ),
+        _of(
+            "Query.preparedCommand",
+            f'{{ preparedCommand(input: {{sender: "{account}", chainId: 31337, kind: VAULT_WITHDRAW,'
+            f' arguments: [{{name: "asset", value: "{address(0)}"}}, {{name: "amount", value: "1"}}]}})'
+            " { ... on PreparedCommand { transaction { sender } } } }",
+            Scope.COMMANDS_READ,
+        ),
         _of("Query.settlementCommandKinds", "{ settlementCommandKinds { kind } }", Scope.COMMANDS_READ),
         _of(
             "Mutation.submitSettlementCommand",

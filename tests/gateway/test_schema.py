@@ -76,6 +76,12 @@ def test_sample_operation_runs(path: Path, server: Server, module_world: World) 
     variables: dict[str, Any] = {
         "id": address(1),
         "accountId": address(1),
+        "prepared": {
+            "sender": address(1),
+            "chainId": 31337,
+            "kind": "DVP_DEPOSIT",
+            "arguments": [{"name": "escrow", "value": address(7)}],
+        },
         "accountIds": [address(1)],
         "party": address(1),
         "chainId": 31337,

@@ -177,3 +177,88 @@ def test_an_id_that_no_document_can_have_is_not_found(server: Server, key: str) 
             "query Q($id: ID!) { settlementCommand(id: $id) { id } }", {"id": command_id}, key=key
         )
         assert answer == {"settlementCommand": None}
+
+
+PREPARED = (ROOT / "graphql/operations/prepared_command.graphql").read_text()
+
+
+def _prepare(
+    server: Server, key: str, kind: str, arguments: Mapping[str, str], *, sender: int = 1
+) -> Mapping[str, Any]:
+    prepared = {
+        "sender": address(sender),
+        "chainId": 31337,
+        "kind": kind,
+        "arguments": [{"name": name, "value": value} for name, value in arguments.items()],
+    }
+    result: Mapping[str, Any] = server.query(PREPARED, {"prepared": prepared}, key=key)["preparedCommand"]
+    return result
+
+
+def test_a_command_is_prepared_for_a_wallet_and_nothing_is_recorded(server: Server, world: World) -> None:
+    key = world.key(accounts=[address(1)])
+    prepared = _prepare(server, key, "VAULT_DEPOSIT", {"asset": NATIVE["value"], "amount": "5"})
+    assert prepared["arguments"] == [{"name": "amount", "value": "5"}, NATIVE]
+    transaction = prepared["transaction"]
+    assert (transaction["chainId"], transaction["sender"]) == (31337, address(1))
+    assert (transaction["to"], transaction["valueBase"]) == ("0x" + "aa" * 20, "5")
+    assert transaction["data"].startswith("0x47e7ef24")
+    assert list(world.client.collection(settlement_commands.COLLECTION).stream()) == []
+
+
+def test_a_party_of_a_trade_is_given_its_own_leg_to_send(server: Server, world: World) -> None:
+    world.put_dvp(21, seller=1, buyer=2)
+    key = world.key()
+    escrow = {"escrow": address(21)}
+    seller = _prepare(server, key, "DVP_DEPOSIT", escrow)["transaction"]
+    assert (seller["to"], seller["valueBase"]) == (address(21), str(2**256 - 1))
+    buyer = _prepare(server, key, "DVP_DEPOSIT", escrow, sender=2)["transaction"]
+    assert (buyer["to"], buyer["valueBase"]) == (address(21), "0")
+
+
+def test_every_kind_can_be_prepared_or_says_what_is_wrong_with_it(server: Server, world: World) -> None:
+    world.put_escrow(22, payer=1)
+    world.put_dvp(21, seller=1, buyer=2)
+    key = world.key(accounts=[address(1)])
+    samples = {
+        "address": address(2),
+        "uint8": "1",
+        "uint16": "1",
+        "uint64": "1",
+        "uint256": "1",
+        "bytes32": "0x" + "00" * 32,
+        "bytes": "0x00",
+    }
+    ours = {"spender": "0x" + "aa" * 20, "seller": address(1)}
+    kinds = server.query("{ settlementCommandKinds { kind parameters { name type } } }", key=key)
+    seen = {}
+    for each in kinds["settlementCommandKinds"]:
+        escrow = {"escrow": address(21 if each["kind"].startswith("DVP") else 22)}
+        given = {
+            parameter["name"]: (ours | escrow).get(parameter["name"], samples[parameter["type"]])
+            for parameter in each["parameters"]
+        }
+        seen[each["kind"]] = _prepare(server, key, each["kind"], given)
+    refused = {kind: answer["field"] for kind, answer in seen.items() if "field" in answer}
+    # Nothing needs to be allowed of the native asset.
+    assert refused == {"DVP_ALLOW_DEPOSIT": "arguments.escrow"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "field"),
+    [
+        ("VAULT_DEPOSIT", {"asset": NATIVE["value"], "amount": "0"}, "arguments.amount"),
+        ("ESCROW_APPROVE", {"escrow": address(99)}, "arguments.escrow"),
+        ("ESCROW_APPROVE", {"escrow": address(21)}, "arguments.escrow"),
+        ("DVP_REFUND", {"escrow": address(22)}, "arguments.escrow"),
+        ("DVP_DEPOSIT", {"escrow": address(23)}, "arguments.escrow"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused_by_field(
+    server: Server, world: World, kind: str, arguments: dict[str, str], field: str
+) -> None:
+    world.put_dvp(21, seller=1)
+    world.put_escrow(22, payer=1)
+    world.put_dvp(23, seller=3, buyer=4)
+    refused = _prepare(server, world.key(accounts=[address(1)]), kind, arguments)
+    assert (refused["__typename"], refused["field"]) == ("SettlementCommandRefused", field)

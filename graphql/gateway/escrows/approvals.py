@@ -12,20 +12,12 @@ from gateway.context import Info
 from gateway.errors import BadUserInputError
 from gateway.escrows.types import EscrowRole
 from gateway.permissions import NeedsEscrowsScope
-from gateway.scalars import Address, BigInt, DateTime
+from gateway.scalars import Address, DateTime
+from gateway.settlement.prepared import UnsignedTransaction, unsigned_transaction
 from shared.chain.escrow_approvals import approval_transaction, approval_typed_data
 from shared.domain import escrows as rules
 from shared.runtime import clock
 from shared.stores.escrow_collection import escrow_id
-
-
-@strawberry.type(description="A transaction that a wallet signs and sends itself.")
-class UnsignedTransaction:
-    chain_id: int
-    sender: Address = strawberry.field(description="Whose wallet must send it.")
-    to: Address
-    data: str
-    value_base: BigInt = strawberry.field(description="Of the native asset, in base units.")
 
 
 @strawberry.type(
@@ -59,17 +51,10 @@ class EscrowApprovalQueries:
         if deadline <= clock.now():
             raise BadUserInputError("deadline", "must be in the future")
         role = _role_to_approve(stored.escrow, party)
-        prepared = approval_transaction(chain_id, address)
         typed_data = approval_typed_data(chain_id, address, stored.escrow, role, deadline)
         return EscrowApproval(
             role=EscrowRole(role),
-            transaction=UnsignedTransaction(
-                chain_id=prepared.chain_id,
-                sender=party,
-                to=Address(prepared.to),
-                data=prepared.data,
-                value_base=BigInt(prepared.value_base),
-            ),
+            transaction=unsigned_transaction(chain_id, party, approval_transaction(address)),
             typed_data=json.dumps(typed_data),
         )
 

@@ -4,6 +4,7 @@
 # mypy: disallow-untyped-decorators=False
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 import strawberry
@@ -71,6 +72,11 @@ class SettlementCommandArgument:
     value: str
 
 
+def argument_list(arguments: Mapping[str, str]) -> list[SettlementCommandArgument]:
+    """Arguments in order of name."""
+    return [SettlementCommandArgument(name=name, value=value) for name, value in sorted(arguments.items())]
+
+
 @strawberry.type(description="Something that a client asked us to do on chain for an account in custody.")
 class SettlementCommand:
     id: strawberry.ID
@@ -103,10 +109,7 @@ def command_type(stored: settlement_commands.Command) -> SettlementCommand:
         client_key=stored.client_key,
         chain_id=body.chain_id,
         kind=body.kind,
-        arguments=[
-            SettlementCommandArgument(name=name, value=value)
-            for name, value in sorted(body.arguments.items())
-        ],
+        arguments=argument_list(body.arguments),
         deadline=body.deadline,
         status=stored.status,
         reason=stored.reason,

@@ -222,6 +222,6 @@ def test_the_prepared_transaction_approves(chain: LocalChain, deployment: Deploy
     terms = EscrowTerms(payer, payee, arbiter, _ETHER, secrets.token_bytes(32))
     address = escrow_address(chain, deployment, terms)
     chain.mine_in_turn([create_escrow(deployment, terms)])
-    prepared = approval_transaction(31337, address)
+    prepared = approval_transaction(address)
     chain.mine([Transaction(payer, prepared.to, prepared.data, value=prepared.value_base)])
     assert _read(chain, address, "isApproved()") == [1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,15 +16,19 @@ from shared.chain.abi import selector
 from shared.chain.calls import ArgumentError, Function, Parameter, canonical, encode_call, find_function
 from shared.chain.settlement_calls import (
     CALLS,
+    ContractCall,
     check_arguments,
     contract_call,
     parameters,
 )
+from shared.domain.dvp import DvpCreated, DvpEscrow, fold_records
 from shared.domain.network import NATIVE_ASSET, Chain, parse_network
 from shared.domain.settlement_commands import CommandKind, CommandRefusedError
+from shared.domain.steps import StepRecord
 from tests.conftest import network_document
 
 USDC = "0x" + f"{2:040x}"
+BUYER = "0x" + "cd" * 20
 SAMPLES = {
     "address": "0x" + "ab" * 20,
     "uint8": "1",
@@ -43,8 +49,31 @@ def chain() -> Chain:
 
 def _arguments(chain: Chain, kind: CommandKind) -> dict[str, str]:
     given = {parameter.name: SAMPLES[parameter.type] for parameter in parameters(kind)}
-    ours = dict.fromkeys(("asset", "debtAsset", "collateralAsset"), USDC) | {"spender": chain.vault}
+    assets = ("asset", "debtAsset", "collateralAsset", "deliveryAsset", "paymentAsset")
+    ours = dict.fromkeys(assets, USDC) | {"spender": chain.vault}
     return given | {name: value for name, value in ours.items() if name in given}
+
+
+def _trade(*, delivery_asset: str = NATIVE_ASSET, payment_asset: str = USDC) -> DvpEscrow:
+    """Nine of the one against five of the other; the seller is the sample address."""
+    records = {
+        1: DvpCreated(
+            seller=SAMPLES["address"],
+            buyer=BUYER,
+            delivery_asset=None,
+            delivery_asset_address=delivery_asset,
+            delivery_decimals=None,
+            delivery_amount_base=9,
+            payment_asset=None,
+            payment_asset_address=payment_asset,
+            payment_decimals=None,
+            payment_amount_base=5,
+            deadline=datetime(2030, 1, 1, tzinfo=UTC),
+        )
+    }
+    escrow, _ = fold_records({number: StepRecord(step, revision=0) for number, step in records.items()})
+    assert escrow is not None
+    return escrow
 
 
 @pytest.mark.parametrize("kind", CommandKind)
@@ -55,7 +84,8 @@ def test_every_kind_is_in_the_table_and_fits_the_committed_abi(chain: Chain, kin
     names = [parameter.name for parameter in parameters(kind)]
     assert len(set(names)) == len(names)
     assert all(names)
-    call = contract_call(chain, kind, check_arguments(chain, kind, _arguments(chain, kind)))
+    arguments = check_arguments(chain, kind, _arguments(chain, kind))
+    call = contract_call(chain, kind, arguments, sender=SAMPLES["address"], trade=_trade(delivery_asset=USDC))
     assert call.data.startswith(function.selector)
     assert len(call.data) >= 10 + 64 * len(function.parameters)
 
@@ -109,14 +139,60 @@ def test_approvals_go_to_our_contracts_and_never_for_the_native_asset(chain: Cha
 
 
 def test_native_amounts_go_along_and_others_do_not(chain: Chain) -> None:
-    deposit = contract_call(chain, CommandKind.VAULT_DEPOSIT, {"asset": NATIVE_ASSET, "amount": "7"})
+    def call(kind: CommandKind, arguments: Mapping[str, str]) -> ContractCall:
+        return contract_call(chain, kind, arguments, sender=SAMPLES["address"])
+
+    deposit = call(CommandKind.VAULT_DEPOSIT, {"asset": NATIVE_ASSET, "amount": "7"})
     assert (deposit.to, deposit.value_base) == (chain.vault, 7)
     create = _arguments(chain, CommandKind.ESCROW_CREATE) | {"amount": "9"}
-    assert contract_call(chain, CommandKind.ESCROW_CREATE, create).value_base == 0
-    native = contract_call(chain, CommandKind.ESCROW_CREATE, create | {"asset": NATIVE_ASSET})
+    assert call(CommandKind.ESCROW_CREATE, create).value_base == 0
+    native = call(CommandKind.ESCROW_CREATE, create | {"asset": NATIVE_ASSET})
     assert (native.to, native.value_base) == (chain.escrow_factory, 9)
-    approve = contract_call(chain, CommandKind.ESCROW_APPROVE, {"escrow": "0x" + "ee" * 20})
+    approve = call(CommandKind.ESCROW_APPROVE, {"escrow": "0x" + "ee" * 20})
     assert (approve.to, approve.data) == ("0x" + "ee" * 20, selector("approve()"))
+
+
+def test_who_creates_a_trade_sends_its_own_leg(chain: Chain) -> None:
+    kind = CommandKind.DVP_CREATE
+    terms = _arguments(chain, kind) | {
+        "seller": SAMPLES["address"],
+        "buyer": BUYER,
+        "deliveryAsset": NATIVE_ASSET,
+        "deliveryAmount": "9",
+    }
+    given = check_arguments(chain, kind, terms)
+    assert contract_call(chain, kind, given, sender=SAMPLES["address"]).value_base == 9
+    assert contract_call(chain, kind, given, sender=BUYER).value_base == 0
+    with pytest.raises(CommandRefusedError) as refused:
+        contract_call(chain, kind, given, sender=USDC)
+    assert refused.value.field == "arguments.seller"
+
+
+def test_a_party_of_a_trade_deposits_and_allows_its_own_leg_and_nothing_else(chain: Chain) -> None:
+    escrow = {"escrow": "0x" + "ee" * 20}
+    seller, trade = SAMPLES["address"], _trade()
+
+    native = contract_call(chain, CommandKind.DVP_DEPOSIT, escrow, sender=seller, trade=trade)
+    assert (native.to, native.data, native.value_base) == (escrow["escrow"], selector("deposit()"), 9)
+    tokens = contract_call(chain, CommandKind.DVP_DEPOSIT, escrow, sender=BUYER, trade=trade)
+    assert tokens.value_base == 0
+
+    allowance = contract_call(chain, CommandKind.DVP_ALLOW_DEPOSIT, escrow, sender=BUYER, trade=trade)
+    expected = (
+        selector("approve(address,uint256)") + encode(["address", "uint256"], [escrow["escrow"], 5]).hex()
+    )
+    assert (allowance.to, allowance.data, allowance.value_base) == (USDC, expected, 0)
+
+    unlisted = _trade(payment_asset="0x" + "99" * 20)
+    for kind, sender, agreed in (
+        (CommandKind.DVP_DEPOSIT, USDC, trade),
+        (CommandKind.DVP_ALLOW_DEPOSIT, USDC, trade),
+        (CommandKind.DVP_ALLOW_DEPOSIT, seller, trade),
+        (CommandKind.DVP_ALLOW_DEPOSIT, BUYER, unlisted),
+    ):
+        with pytest.raises(CommandRefusedError) as refused:
+            contract_call(chain, kind, escrow, sender=sender, trade=agreed)
+        assert refused.value.field == "arguments.escrow"
 
 
 _TYPES: dict[str, st.SearchStrategy[Any]] = {
