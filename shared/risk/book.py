@@ -218,7 +218,10 @@ class Book:
             abandoned = self.accounts == ABSENT
             collateral[abandoned] = 0.0
             debt[abandoned] = 0.0
-        return Valuation(collateral, debt, np.isnan(collateral) | np.isnan(debt))
+        if np.isnan(prices).any():
+            return Valuation(collateral, debt, np.isnan(collateral) | np.isnan(debt))
+        # With every mark there, every row is valued, and a large book need not be read once more.
+        return Valuation(collateral, debt, np.zeros(collateral.size, dtype=bool))
 
     def revalue_rows(self, rows: Int64Array, marks: Float64Array) -> Valuation:
         """Value some rows, in the given order, in time proportional to their entries."""

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from shared.risk.book import ABSENT, Book, Valuation
-from shared.risk.index import DEFAULT_TUNING, IndexTuning, SafeRadiusIndex, leaves_interval
+from shared.risk.index import DEFAULT_TUNING, IndexTuning, SafeRadiusIndex
 from shared.risk.margin import (
     classify_states,
     decide_state_exact,
@@ -274,8 +274,10 @@ class BookEvaluator:
             )
             looked_at = self.book.n_rows
         else:
-            rows, looked_at = self._index.screen(move, prices)
+            rows, looked_at = self._index.screen(move, prices, self._states)
             self._looked_at += looked_at
+            if not rows.size:
+                return _nothing_changed(became_unvalued, became_valued, looked_at)
             rows = rows[self.book.accounts[rows] != ABSENT]
             values = self.book.revalue_rows(rows, prices)
         current, n_exact = self._decide(rows, values, tick_marks)
@@ -334,7 +336,7 @@ class BookEvaluator:
             chunk = slice(start, min(start + _CHUNK, leaves.size))
             collateral, debt = valuation.collateral_usd[chunk], valuation.debt_usd[chunk]
             index = self._states[chunk] + 1
-            leaves[chunk] = leaves_interval(collateral, debt, low[index], up[index], slack)
+            leaves[chunk] = _leaves_interval(collateral, debt, low[index], up[index], slack)
             # Weights may have changed under a recorded NO_DEBT, whose interval has no bounds to leave.
             leaves[chunk] |= (index == MarginState.NO_DEBT + 1) != (debt == 0.0)
         return np.flatnonzero(leaves & (self.book.accounts != ABSENT))
@@ -396,3 +398,31 @@ class BookEvaluator:
         )
         self._touched = set(np.flatnonzero(is_touched).tolist())
         self._needs_full_pass = True
+
+
+def _nothing_changed(
+    became_unvalued: Mapping[int, tuple[int, ...]], became_valued: tuple[int, ...], looked_at: int
+) -> Transitions:
+    """A tick inside the safe radius of every account that it did not look at, and of every one it did."""
+    return Transitions(
+        accounts=np.empty(0, dtype=np.int64),
+        previous=np.empty(0, dtype=np.int8),
+        current=np.empty(0, dtype=np.int8),
+        collateral_usd=np.empty(0),
+        debt_usd=np.empty(0),
+        became_unvalued=became_unvalued,
+        became_valued=became_valued,
+        looked_at=looked_at,
+        was_full_pass=False,
+        exact_decisions=0,
+    )
+
+
+def _leaves_interval(
+    collateral_usd: Float64Array, debt_usd: Float64Array, low: Float64Array, up: Float64Array, slack: float
+) -> BoolArray:
+    """Whether low·debt ≤ collateral < up·debt fails or is too close to tell (relative `slack`); False
+    where a bound or a value is NaN, since nothing then leaves over it."""
+    worsens = collateral_usd < (low * (1.0 + slack)) * debt_usd
+    improves = collateral_usd >= (up * (1.0 - slack)) * debt_usd
+    return worsens | improves

@@ -9,15 +9,16 @@ an account that keeps its state for f_worsen ≥ 0 > f_improve cannot leave it w
 
 both f at the base marks.
 
-Accounts below some radius are kept in a watch list ordered by it; a tick looks only at the prefix with radius
-≤ m. With σ the assets' volatilities, one small coin that jumps does not drag in the whole list; a coin that
-moves far more than the others is left out of m, and its holders are looked at instead whenever that is the
-shorter list.
+Each of the two bounds has a radius of its own. Bounds below some radius are kept in a watch list ordered by
+it, as one row of weights each, so that a tick is one sparse product with the prefix of radius ≤ m and a
+comparison: is f, or −f_improve, above what rounding could hide? With σ the assets' volatilities, one small
+coin that jumps does not drag in the whole list; a coin that moves far more than the others is left out of m,
+and its holders are looked at instead whenever that is the shorter list.
 
 A missing mark (NaN) does not count as a move: its holders are unvalued, and everybody else does not depend
 on it. The base keeps the last mark seen (or 1), so the radius holds again when the mark returns. A radius
-belongs to a recorded state; rows whose state or weights changed since the base are *hot*: looked at on
-every tick until the next rebase.
+belongs to a recorded state; rows whose state or weights changed since the base are *hot*: their bounds are
+looked at on every tick until the next rebase, wherever the marks are.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ import numpy as np
 from shared.risk.book import ABSENT, Book
 from shared.risk.margin import error_bound, stay_bounds
 from shared.risk.policy import MarginPolicy
-from shared.risk.positions import BoolArray, Float64Array, Int8Array, Int64Array, two_sided
+from shared.risk.positions import Float64Array, Int8Array, Int64Array, two_sided
+from shared.risk.ragged import RaggedMatrix, grown
 from shared.risk.states import NEVER_EVALUATED, MarginState
 
 _CHUNK: Final = 16_384
@@ -36,7 +38,7 @@ _ALWAYS: Final = -1.0
 """The radius of a row that is looked at on every tick."""
 _ROUNDING: Final = 1e-9
 """Relative slack that covers every rounding in a radius and in m; it only makes the list longer."""
-_QUOTIENT_ROUNDING: Final = 2.0**-51
+_NO_ROWS: Final[Int64Array] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class IndexTuning:
     whole_watch_rows: int = 4096
     min_watch_share: float = 0.01
     max_watch_share: float = 0.05
-    separate_from_rows: int = 256
+    separate_from_rows: int = 1024
     max_outliers: int = 3
 
 
@@ -64,6 +66,25 @@ class Move(NamedTuple):
 
     size: float
     outliers: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Bounds:
+    """Bounds of states as rows of weights, [collateral; debt] marks in, distance from the bound in USD out.
+
+    Row i belongs to `rows[i]` and is reached where its product is not above `tolerances[i]`, for marks at the
+    base; the tolerance grows with the marks. One that misses a mark is NaN, and reached by nothing.
+    """
+
+    rows: Int64Array
+    weights: RaggedMatrix
+    tolerances: Float64Array
+
+    def reached(self, prices: Float64Array, growth: float, n: int) -> Int64Array:
+        """Rows of the first `n` bounds that are reached, at `prices` up to `growth` times the base."""
+        distance = self.weights.dot_of_first(prices.reshape(-1), n)
+        reached: Int64Array = self.rows[:n][distance <= self.tolerances[:n] * growth]
+        return reached
 
 
 class SafeRadiusIndex:
@@ -82,14 +103,15 @@ class SafeRadiusIndex:
         self.book = book
         self._tuning = tuning
         self._scale = scale
+        self._largest_scale = float(scale.max(initial=0.0))
         self._worsen_below, self._improve_from = stay_bounds(policy)
         self._base = np.ones((2, book.n_assets))
         self._watch_radius = np.inf
         self._watched_until = -np.inf
-        self._hot: set[int] = set()
-        self._hot_rows = np.empty(0, np.int64)
         self._radius = np.empty(0)
-        self._rows = np.empty(0, np.int64)
+        self._watched = self._bounds_of(np.empty(0, np.int64), np.empty(0), np.empty(0))
+        self._is_hot = np.zeros(book.n_rows, dtype=bool)
+        self._hot: _Bounds | None = None
 
     def rebase(self, prices: Float64Array, states: Int8Array) -> None:
         """Make `prices` (see `two_sided`) the base. `states` (int8[n_rows]): the last state each row was
@@ -98,80 +120,109 @@ class SafeRadiusIndex:
         Missing ones keep their former base value.
         """
         self._base = np.where(np.isnan(prices), self._base, prices)
+        # Relative to it, with what the quotient and its product round off.
+        self._per_move = (1.0 + _ROUNDING) / (self._base * self._scale)
         collateral, debt = self.book.dot(self._base)
         collateral_move, debt_move = self.book.dot(self._base * self._scale)
-        contradicts = (states == MarginState.NO_DEBT) != (debt == 0.0)
         radius = np.empty(states.size)
         # In chunks that stay in cache: the dozen passes over a large book would else be bound by memory.
         for start in range(0, states.size, _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            radius[chunk] = self._radii(
-                collateral[chunk], debt[chunk], collateral_move[chunk], debt_move[chunk], states[chunk]
-            )
-        # Weights changed while it was unvalued: whether it has debt is not what its state says.
-        radius[contradicts] = _ALWAYS
+            values = collateral[chunk], debt[chunk], collateral_move[chunk], debt_move[chunk]
+            # fmin takes the bound that exists.
+            radius[chunk] = np.fmin(*self._radii(*values, self._low_up(states[chunk], debt[chunk])))
         radius[self.book.accounts == ABSENT] = np.inf
-        watched = self._choose_watched(radius)
-        order = np.argsort(radius[watched])
-        self._rows = watched[order]
-        self._radius = radius[self._rows]
-        self._collateral, self._debt = self.book.take(self._rows)
-        known = np.where(contradicts[self._rows], np.int8(NEVER_EVALUATED), states[self._rows])
-        self._low, self._up = self._stay_bounds(known)
-        self._slack = 4.0 * error_bound(self.book.max_terms)
-        self._hot = set()
-        self._hot_rows = np.empty(0, np.int64)
+        rows = self._choose_watched(radius)
+        values = collateral[rows], debt[rows], collateral_move[rows], debt_move[rows]
+        low, up = self._low_up(states[rows], debt[rows])
+        bound_radius = np.concatenate(self._radii(*values, (low, up)))
+        order = np.argsort(bound_radius)
+        order = order[: np.searchsorted(bound_radius[order], self._watched_until)]
+        self._radius = bound_radius[order]
+        of_row = order % max(rows.size, 1)
+        is_upper = order >= rows.size
+        self._watched = self._bounds_of(
+            rows[of_row],
+            np.where(is_upper, up[of_row], low[of_row]),
+            np.where(is_upper, -1.0, 1.0),
+        )
+        self._is_hot = np.zeros(self.book.n_rows, dtype=bool)
+        self._hot = None
 
     def add_hot(self, rows: Int64Array) -> None:
         """Look at these rows on every tick until the next rebase: their state or weights are not the
         base's."""
-        fresh = set(rows.tolist()) - self._hot
-        if fresh:
-            self._hot |= fresh
-            self._hot_rows = np.fromiter(self._hot, dtype=np.int64, count=len(self._hot))
+        if rows.size:
+            self._is_hot = grown(self._is_hot, self.book.n_rows)
+            self._is_hot[rows] = True
+            self._hot = None
 
     def move(self, prices: Float64Array) -> Move | None:
         """How far `prices` (see `two_sided`) are from the base; None if that is beyond the watch list,
         so that only a full pass is exact."""
         if self._watched_until < 0.0:
             return None
-        # The quotient's rounding is absolute once 1 is subtracted, so it is added before dividing by σ.
-        moves = np.abs(prices / self._base - 1.0) + _QUOTIENT_ROUNDING
-        sizes = moves.max(axis=0) * (1.0 + _ROUNDING) / self._scale
-        sizes[np.isnan(sizes)] = 0.0
-        largest = float(sizes.max(initial=0.0))
-        rows = self._prefix(largest)
-        if rows <= self._tuning.separate_from_rows and largest < self._watched_until:
+        sizes = np.abs(prices - self._base)
+        sizes *= self._per_move
+        # fmax passes over marks that are missing.
+        largest = float(np.fmax.reduce(sizes, axis=None, initial=0.0))
+        if largest < self._watched_until and self._prefix(largest) <= self._tuning.separate_from_rows:
             return Move(largest, ())
-        return self._separate(sizes)
+        return self._separate(np.nan_to_num(sizes.max(axis=0)))
 
     def candidates(self, marks: Float64Array) -> Int64Array | None:
         """Rows whose state may differ from the recorded one; None if every row may."""
         move = self.move(two_sided(marks))
         if move is None:
             return None
-        parts = [self._rows[: self._prefix(move.size)], self._hot_rows]
+        parts = [self._watched.rows[: self._prefix(move.size)], np.flatnonzero(self._is_hot)]
         parts += [self.book.rows_holding(asset) for asset in move.outliers]
         return np.unique(np.concatenate(parts))
 
-    def screen(self, move: Move, prices: Float64Array) -> tuple[Int64Array, int]:
+    def screen(self, move: Move, prices: Float64Array, states: Int8Array) -> tuple[Int64Array, int]:
         """(candidates that, valued at `prices`, are outside or on the edge of their state's interval;
-        number looked at).
+        number looked at). `states` as in `rebase`, of now.
 
-        Hot rows and holders of outliers are returned unscreened, the watch list's prefix is valued where
-        it lies.
+        Holders of outliers are returned unscreened.
         """
-        n = self._prefix(move.size)
-        collateral = self._collateral.dot_of_first(prices[0], n)
-        debt = self._debt.dot_of_first(prices[1], n)
-        leaves = leaves_interval(collateral, debt, self._low[:n], self._up[:n], self._slack)
-        parts = [self._rows[:n][leaves], self._hot_rows]
-        parts += [self.book.rows_holding(asset) for asset in move.outliers]
-        looked_at = n + self._hot_rows.size + sum(part.size for part in parts[2:])
-        return np.unique(np.concatenate(parts)), looked_at
+        hot = self._hot if self._hot is not None else self._gather_hot(states)
+        n, n_hot = self._prefix(move.size), hot.rows.size
+        growth = 1.0 + move.size * self._largest_scale
+        parts = [self._watched.reached(prices, growth, n)] if n else []
+        parts += [hot.reached(prices, growth, n_hot)] if n_hot else []
+        holders = [self.book.rows_holding(asset) for asset in move.outliers]
+        looked_at = n + n_hot + sum(rows.size for rows in holders)
+        found = [part for part in (*parts, *holders) if part.size]
+        return np.unique(np.concatenate(found)) if found else _NO_ROWS, looked_at
 
     def _prefix(self, size: float) -> int:
-        return int(np.searchsorted(self._radius, size, side="right"))
+        return int(self._radius.searchsorted(size, side="right"))
+
+    def _gather_hot(self, states: Int8Array) -> _Bounds:
+        """The bounds of the hot rows, of the states they have now; those that the watch list has of them, and
+        of rows abandoned since, are never reached again."""
+        rows = np.flatnonzero(self._is_hot)
+        rows = rows[self.book.accounts[rows] != ABSENT]
+        watched = self._watched.rows
+        is_stale = self._is_hot[watched] | (self.book.accounts[watched] == ABSENT)
+        self._watched.tolerances[is_stale] = -np.inf
+        _, debt = self.book.take(rows)
+        low, up = self._low_up(states[rows], debt.dot(self._base[1]))
+        both = np.concatenate([rows, rows])
+        signs = np.repeat([1.0, -1.0], rows.size)
+        multiples = np.concatenate([low, up])
+        exists = ~np.isnan(multiples)
+        self._hot = self._bounds_of(both[exists], multiples[exists], signs[exists])
+        return self._hot
+
+    def _bounds_of(self, rows: Int64Array, multiples: Float64Array, signs: Float64Array) -> _Bounds:
+        """Bounds sign · (collateral − multiple · debt) of rows, one each."""
+        collateral, debt = self.book.take(rows)
+        of_collateral = collateral.scaled(signs)
+        of_debt = debt.scaled(-signs * multiples)
+        weights = of_collateral.beside(of_debt)
+        gross = collateral.dot(self._base[0]) + multiples * debt.dot(self._base[1])
+        return _Bounds(rows, weights, 4.0 * error_bound(2 * self.book.max_terms) * gross)
 
     def _separate(self, sizes: Float64Array) -> Move | None:
         """The split into outliers and the rest that looks at the fewest rows; None if none is covered."""
@@ -195,8 +246,13 @@ class SafeRadiusIndex:
             else None
         )
 
-    def _stay_bounds(self, states: Int8Array) -> tuple[Float64Array, Float64Array]:
-        return self._worsen_below[states + 1], self._improve_from[states + 1]
+    def _low_up(self, states: Int8Array, debt: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """The multiples of debt below which collateral leaves each state, and from which it does; NaN for
+        one that does not exist."""
+        # Weights changed while it was unvalued: whether it has debt is not what its state says.
+        contradicts = (states == MarginState.NO_DEBT) != (debt == 0.0)
+        known = np.where(contradicts, np.int8(NEVER_EVALUATED), states) + 1
+        return self._worsen_below[known], self._improve_from[known]
 
     def _radii(
         self,
@@ -204,10 +260,11 @@ class SafeRadiusIndex:
         debt: Float64Array,
         collateral_move: Float64Array,
         debt_move: Float64Array,
-        states: Int8Array,
-    ) -> Float64Array:
-        low, up = self._stay_bounds(states)
-        slack = 4.0 * error_bound(self.book.max_terms)
+        bounds: tuple[Float64Array, Float64Array],
+    ) -> tuple[Float64Array, Float64Array]:
+        """(radius of the lower bound, of the upper one), infinite for one that does not exist."""
+        low, up = bounds
+        slack = 4.0 * error_bound(2 * self.book.max_terms)
         with np.errstate(divide="ignore", invalid="ignore"):
             worsen = (collateral - low * debt - slack * (collateral + low * debt)) / (
                 collateral_move + low * debt_move
@@ -215,11 +272,11 @@ class SafeRadiusIndex:
             improve = (up * debt - collateral - slack * (collateral + up * debt)) / (
                 collateral_move + up * debt_move
             )
-        # fmin takes the bound that exists; where neither does (NO_DEBT) no move changes the state.
-        radius = np.fmin(worsen, improve) * (1.0 - _ROUNDING)
-        radius[np.isnan(radius)] = np.inf
-        radius[states == NEVER_EVALUATED] = _ALWAYS
-        return radius
+        safe = [
+            np.where(np.isnan(radius), np.inf, radius * (1.0 - _ROUNDING)) for radius in (worsen, improve)
+        ]
+        safe[1][up == 0.0] = _ALWAYS
+        return safe[0], safe[1]
 
     def _choose_watched(self, radius: Float64Array) -> Int64Array:
         """The rows below the watch radius, which follows the book so that they are a fair share of it."""
@@ -245,13 +302,3 @@ class SafeRadiusIndex:
             share = np.count_nonzero(radius < self._watch_radius) / n_rows
         self._watched_until = self._watch_radius
         return np.flatnonzero(radius < self._watch_radius)
-
-
-def leaves_interval(
-    collateral_usd: Float64Array, debt_usd: Float64Array, low: Float64Array, up: Float64Array, slack: float
-) -> BoolArray:
-    """Whether low·debt ≤ collateral < up·debt fails or is too close to tell (relative `slack`); False
-    where a bound or a value is NaN, since nothing then leaves over it."""
-    worsens = collateral_usd < (low * (1.0 + slack)) * debt_usd
-    improves = collateral_usd >= (up * (1.0 - slack)) * debt_usd
-    return worsens | improves

@@ -168,7 +168,7 @@ class FactorTable:
 
 
 def two_sided(marks: Float64Array) -> Float64Array:
-    """float64[2, n_assets], read-only: what collateral (row 0) and what debt (row 1) is valued at.
+    """float64[2, n_assets]: what collateral (row 0) and what debt (row 1) is valued at.
 
     `marks`: float64[n_assets], the same for both sides, or float64[2, n_assets]. An asset of which either
     cannot be used (see `valid_marks`) is NaN on both: its holders are unvalued, whichever side they are on.
@@ -176,7 +176,9 @@ def two_sided(marks: Float64Array) -> Float64Array:
     """
     valid = valid_marks(marks)
     if valid.ndim == 1:
-        return np.broadcast_to(valid, (2, valid.size))
+        both = np.empty((2, valid.size))
+        both[:] = valid
+        return both
     if valid.ndim != 2 or valid.shape[0] != 2:
         raise ValueError(f"marks: shape {valid.shape} is neither [n_assets] nor [2, n_assets]")
     return np.where(np.isnan(valid).any(axis=0), np.nan, valid)

@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 import numpy as np
 from scipy.sparse import csr_array
 
-from shared.risk.positions import Float64Array, Int32Array, Int64Array
+from shared.risk.positions import BoolArray, Float64Array, Int32Array, Int64Array
 
-_Array = TypeVar("_Array", Int64Array, Int32Array, Float64Array)
+_Array = TypeVar("_Array", Int64Array, Int32Array, Float64Array, BoolArray)
 
 _FIRST_CAPACITY: Final = 64
 
@@ -94,6 +94,23 @@ class RaggedMatrix:
             np.concatenate([self.weights, below.weights]),
             self.n_assets,
         )
+
+    def scaled(self, factors: Float64Array) -> "RaggedMatrix":
+        """Each row times its factor."""
+        weights = self.weights * np.repeat(factors, self.lengths)
+        return RaggedMatrix(self.indptr, self.assets, weights, self.n_assets)
+
+    def beside(self, right: "RaggedMatrix") -> "RaggedMatrix":
+        """This matrix's columns, then those of `right`, which has as many rows."""
+        lengths, lengths_right = self.lengths, right.lengths
+        indptr = self.indptr + right.indptr
+        at = np.arange(self.n_entries) + np.repeat(right.indptr[:-1], lengths)
+        at_right = np.arange(right.n_entries) + np.repeat(self.indptr[1:], lengths_right)
+        assets = np.empty(int(indptr[-1]), dtype=np.int32)
+        weights = np.empty(assets.size)
+        assets[at], assets[at_right] = self.assets, right.assets + self.n_assets
+        weights[at], weights[at_right] = self.weights, right.weights
+        return RaggedMatrix(indptr, assets, weights, self.n_assets + right.n_assets)
 
     def row(self, row: int) -> tuple[Int32Array, Float64Array]:
         """The assets and weights of one row."""

@@ -132,6 +132,44 @@ def test_ticks_equal_the_full_pass(
         marks = walk(rng, marks, last)
 
 
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.sampled_from([1e-4, 2e-3, 0.03]),
+    tuning=st.sampled_from(TUNINGS),
+    two_sided=st.booleans(),
+)
+def test_the_watch_list_equals_a_full_pass_at_every_tick(
+    seed: int, size: float, tuning: IndexTuning, two_sided: bool
+) -> None:
+    """Many accounts around their thresholds, walked quietly enough that no tick but the first need be a full
+    pass: states that changed are followed on by their new bounds, there and back."""
+    rng = np.random.default_rng(seed)
+    accounts = list(enumerate(random_account(rng, N_ASSETS) for _ in range(400)))
+    table = FactorTable.without_haircuts(N_ASSETS)
+    indexed = BookEvaluator(table, POLICY, accounts, scale=rng.uniform(0.5, 2.0, N_ASSETS), tuning=tuning)
+    passing = BookEvaluator(table, POLICY, accounts)
+    base = rng.uniform(1.0, 100.0, N_ASSETS)
+    n_indexed = 0
+    for tick in range(12):
+        marks = base * (1.0 + rng.uniform(-size, size, N_ASSETS) * (tick % 4 != 3))
+        sides = np.array([marks, marks * (1.0 + rng.uniform(0.0, size, N_ASSETS))]) if two_sided else marks
+        if rng.random() < 0.2:
+            account = int(rng.integers(420))
+            positions = random_account(rng, N_ASSETS)
+            indexed.replace_account(account, positions)
+            passing.replace_account(account, positions)
+        found = indexed.tick(sides)
+        passing.rebase()
+        expected = passing.tick(sides)
+        n_indexed += not found.was_full_pass
+        for field in ("accounts", "previous", "current"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+        np.testing.assert_allclose(found.collateral_usd, expected.collateral_usd, rtol=1e-12)
+        np.testing.assert_allclose(found.debt_usd, expected.debt_usd, rtol=1e-12)
+    assert n_indexed > 0
+
+
 def widened(rng: np.random.Generator, marks: Sequence[Decimal | None]) -> list[Decimal | None]:
     """What debt is valued at: by up to a tenth above the marks, by another share at each tick."""
     spreads = rng.choice([0, 1, 100, 1_000], len(marks)).tolist()
