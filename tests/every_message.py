@@ -30,6 +30,7 @@ from tests.messages import (
 
 VALID: Mapping[str, Callable[[], Event]] = {
     topics.SETTLEMENT_EVENTS: lambda: position_changed(PAYER, 1),
+    topics.FINALIZED_EVENTS: lambda: position_changed(PAYER, 1),
     topics.SETTLEMENT_COMMANDS: lambda: command_message(settlement_command()),
     topics.SETTLEMENT_PROGRESS: settlement_command_changed,
     topics.POSITIONS_CHANGED: lambda: positions_changed(PAYER, 1, ETH=(10**18, 0)),

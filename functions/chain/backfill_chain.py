@@ -5,6 +5,7 @@ Trigger: HTTP, for operators; body ``{"chain_id": 1, "first_block": 5, "last_blo
 Reads: ``chain_cursors``; the blocks, from the chain.
 Writes: ``outbox``.
 Publishes: ``settlement.events.v1``, under the ids and revisions that the events had;
+``settlement.finalized.v1``, of blocks whose events were announced there;
 ``alerts.operations.v1``, which keeps who did it and why.
 
 The cursor is not touched: only blocks that the relay has passed can be announced again. Consumers ignore
@@ -31,7 +32,8 @@ from shared.runtime.triggers import Request, Response, http_function
 from shared.stores import chain_cursors, database, outbox
 
 _MAX_BLOCKS = 10_000
-_EVENTS_PER_COMMIT = 400
+# Each may be announced on two topics.
+_EVENTS_PER_COMMIT = 200
 
 
 class _Order(BaseModel):
@@ -78,6 +80,8 @@ def backfill_chain(request: Request, context: Context) -> Response:
         commit = database.Commit(client, traceparent=context.traceparent)
         for event in events[start : start + _EVENTS_PER_COMMIT]:
             commit.announce(topics.SETTLEMENT_EVENTS, event, ordering_key=ordering_key(event))
+            if event.block_number <= progress.verified_number:
+                commit.announce(topics.FINALIZED_EVENTS, event, ordering_key=ordering_key(event))
         commit.apply()
         outbox.publish(client, publisher.connect(context.settings), commit.announced)
     _tell(context, order, chain.name, len(events))

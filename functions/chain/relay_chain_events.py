@@ -3,7 +3,8 @@
 Trigger: every minute by Cloud Scheduler; looks every ``RELAY_INTERVAL_S`` while it holds its lease.
 Reads: each chain's blocks, logs and receipts; ``chain_cursors``, ``announced_blocks``.
 Writes: ``chain_cursors`` and ``announced_blocks``, in the same commit as the announcements; ``chain_sync``.
-Publishes: ``settlement.events.v1``; ``alerts.operations.v1`` when a chain needs an operator.
+Publishes: ``settlement.events.v1``; ``settlement.finalized.v1`` once events can be retracted no more;
+``alerts.operations.v1`` when a chain needs an operator.
 
 The cursor only ever moves over blocks whose logs were proven and announced, one slice behind the other,
 however far behind it is. What a reorganisation takes back before it was final is retracted first; one that

@@ -13,11 +13,12 @@ from shared.events.margin import MarginSamples, MarginShardWork, MarginSweep, Ma
 from shared.events.operations import OperationsAlert
 from shared.events.positions import PositionsChanged
 from shared.events.prices import PriceTick
-from shared.events.settlement import SettlementEvent
+from shared.events.settlement import FinalizedEvent, SettlementEvent
 from shared.events.settlement_commands import SettlementCommand, SettlementCommandChanged
 
 ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
     topics.SETTLEMENT_EVENTS: TypeAdapter(SettlementEvent),
+    topics.FINALIZED_EVENTS: TypeAdapter(FinalizedEvent),
     topics.SETTLEMENT_COMMANDS: TypeAdapter(SettlementCommand),
     topics.SETTLEMENT_PROGRESS: TypeAdapter(SettlementCommandChanged),
     topics.POSITIONS_CHANGED: TypeAdapter(PositionsChanged),

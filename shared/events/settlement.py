@@ -1,4 +1,4 @@
-"""``settlement.events.v1``: decoded contract events."""
+"""``settlement.events.v1``, ``settlement.finalized.v1``: decoded contract events."""
 
 from __future__ import annotations
 
@@ -279,6 +279,9 @@ class EventRetracted(Event):
 
 
 SettlementEvent = Annotated[AnyContractEvent | EventRetracted, Field(discriminator="kind")]
+
+FinalizedEvent = Annotated[AnyContractEvent, Field(discriminator="kind")]
+"""An event of a final block that was read twice; of ``settlement.finalized.v1``, never retracted."""
 
 
 def contract_event_id(chain_id: int, block_hash: str, log_index: int) -> str:

@@ -1,6 +1,7 @@
 """Topic names, as in ``functions.yaml`` (a test holds the two equal)."""
 
 SETTLEMENT_EVENTS = "settlement.events.v1"
+FINALIZED_EVENTS = "settlement.finalized.v1"
 SETTLEMENT_COMMANDS = "settlement.commands.v1"
 SETTLEMENT_PROGRESS = "settlement.progress.v1"
 POSITIONS_CHANGED = "positions.changed.v1"

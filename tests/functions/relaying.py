@@ -8,8 +8,9 @@ from typing import Any
 
 from google.cloud import firestore
 
-from local.chain import deposit
+from local.chain import calldata, deposit
 from shared.domain.chain_progress import ChainProgress, begun
+from shared.domain.network import NATIVE_ASSET
 from shared.stores import chain_cursors
 from tests.conftest import Project
 from tests.functions.conftest import Caller, Market
@@ -35,6 +36,25 @@ def make_deposits(market: Market, count: int) -> str:
     for amount in range(1, count + 1):
         market.chain.mine(deposit(market.deployment, account, "ETH", amount))
     return account
+
+
+def deposit_in_one_block(market: Market, account: str, count: int, *, first_nonce: int = 0) -> None:
+    """One account deposits a base unit so many times, all in the next block."""
+    deposit_one = {
+        "from": account,
+        "to": market.deployment.vault,
+        "data": calldata("deposit(address,uint256)", NATIVE_ASSET, 1),
+        "value": "0x1",
+        "gas": "0x30d40",
+    }
+    chain = market.chain.client
+    chain.call("evm_setAutomine", False)
+    try:
+        nonces = range(first_nonce, first_nonce + count)
+        chain.batch([("eth_sendTransaction", [deposit_one | {"nonce": hex(nonce)}]) for nonce in nonces])
+        chain.call("evm_mine")
+    finally:
+        chain.call("evm_setAutomine", True)
 
 
 def sequences_of(events: Sequence[Any], account: str) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
+from shared.domain.chain_progress import RETAINED_BLOCKS
 from shared.events import topics
 from shared.events.settlement import EventRetracted
 from tests.conftest import Project
@@ -91,6 +92,23 @@ def test_blocks_are_announced_again_under_the_same_ids(
     assert [alert.details["operator"] for alert in operations.events()] == ["ops@example.com"] * 2
     assert cursor_of(store) == cursor
     assert outbox_left.ids() == []
+
+
+def test_blocks_that_were_announced_as_final_are_again_announced_as_such(
+    call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    describe_chain(market, project, 2_000, finality=1)
+    make_deposits(market, 2)
+    last = market.head()
+    market.mine_empty(RETAINED_BLOCKS)
+    final = tap(topics.FINALIZED_EVENTS)
+    eventually(lambda: relay(call) == 200 and cursor_of(store).verified_number == last - 1)
+    (first,) = final.events()
+
+    order = {**ORDER, "first_block": market.start_block, "last_block": last}
+    assert call.request(BACKFILL, order).body == {"events": 2}
+
+    assert final.events() == [first]
 
 
 def test_blocks_that_the_relay_has_not_passed_cannot_be_announced(

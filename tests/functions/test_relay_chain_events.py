@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
-from local.chain import borrow, calldata, deposit, repay, withdraw
+from local.chain import borrow, deposit, repay, withdraw
 from local.escrows import (
     EscrowTerms,
     approve_escrow,
@@ -20,7 +20,6 @@ from local.escrows import (
     withdraw_escrow,
 )
 from shared.chain import blocks
-from shared.domain.network import NATIVE_ASSET
 from shared.events import topics
 from shared.events.settlement import EscrowCreated, EscrowEvent, MarketChanged, PositionChanged
 from shared.stores import chain_cursors
@@ -31,6 +30,7 @@ from tests.functions.instances import Instances
 from tests.functions.relaying import (
     FUNCTION,
     cursor_of,
+    deposit_in_one_block,
     describe_chain,
     make_deposits,
     relay,
@@ -143,23 +143,9 @@ def test_however_many_events_come_at_once_all_are_announced(
 ) -> None:
     """More than one commit takes, in one block and in several: a slice that never fits is never left."""
     account = market.account()
-    chain = market.chain.client
     announced = tap(topics.SETTLEMENT_EVENTS)
-    deposit_one = {
-        "from": account,
-        "to": market.deployment.vault,
-        "data": calldata("deposit(address,uint256)", NATIVE_ASSET, 1),
-        "value": "0x1",
-        "gas": "0x30d40",
-    }
-    chain.call("evm_setAutomine", False)
-    try:
-        for number in range(block_count):
-            nonces = range(500 * number, 500 * (number + 1))
-            chain.batch([("eth_sendTransaction", [deposit_one | {"nonce": hex(nonce)}]) for nonce in nonces])
-            chain.call("evm_mine")
-    finally:
-        chain.call("evm_setAutomine", True)
+    for number in range(block_count):
+        deposit_in_one_block(market, account, 500, first_nonce=500 * number)
 
     eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head(), within_s=30)
 

@@ -168,7 +168,9 @@ def test_every_topic_has_a_publisher_and_a_consumer(topic: str) -> None:
         *MANIFEST.gateway.publishes,
         *(each for function in functions for each in function.publishes),
     ]
-    assert any(topic in (*function.topics, *function.pulls) for function in functions)
+    # Every event of it is on another topic already, which is archived: it is there for consumers outside.
+    if topic != topics.FINALIZED_EVENTS:
+        assert any(topic in (*function.topics, *function.pulls) for function in functions)
 
 
 @pytest.mark.parametrize("schedule", MANIFEST.schedules.values(), ids=lambda schedule: schedule.name)

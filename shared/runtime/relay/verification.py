@@ -1,4 +1,7 @@
-"""The second reading: final blocks once more, from another provider, against what was announced."""
+"""The second reading: final blocks once more, from another provider, against what was announced.
+
+What it confirms is announced on ``settlement.finalized.v1`` as well: nothing there is ever taken back.
+"""
 
 from __future__ import annotations
 
@@ -54,34 +57,29 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
     if strange is not None:
         relay.halt(progress, view.sight.head, strange - 1)
         return False
-    there = {event.event_id: event for events in relay.decode(found, progress).values() for event in events}
+    by_block = relay.decode(found, progress)
+    there = {event.event_id: event for events in by_block.values() for event in events}
     announced = {each.event_id: each for record in records for each in record.announcements}
     missing = [event for event_id, event in there.items() if event_id not in announced]
     invented = [each for event_id, each in announced.items() if event_id not in there]
     differences = [*found.differences, *_differences(missing, invented, found.headers)]
-    if len(missing) + len(invented) > _MOST_REPAIRED:
-        # Repaired in parts, each announced again should the next one not be reached.
-        for start in range(0, len(missing), _MOST_REPAIRED):
-            relay.settle(progress, partial(_announce, missing[start : start + _MOST_REPAIRED]))
-        missing = []
-
-    def write(commit: database.Commit) -> None:
-        _announce(missing, commit)
-        for announcement in invented:
-            announcing.retract_one(commit, announcement, progress.revision + 1)
-        for record in records:
-            commit.delete(record.path)
-
-    settled = progress.advanced([], view.sight.final_number)
-    relay.settle(
-        replace(
+    # In commits that do not move on, each repeated under the same ids should what follows not be reached.
+    for start in range(0, len(missing), _MOST_REPAIRED):
+        relay.settle(progress, partial(_announce, missing[start : start + _MOST_REPAIRED]))
+    for start in range(0, len(invented), _MOST_REPAIRED):
+        relay.settle(
+            progress, partial(_retract, invented[start : start + _MOST_REPAIRED], progress.revision + 1)
+        )
+    settled = replace(progress.advanced([], view.sight.final_number), partial=progress.partial)
+    for group, done in announcing.parts(found.headers, by_block):
+        verified = first + done - 1
+        ended = [record for record in records if settled.verified_number < record.block_number <= verified]
+        settled = replace(
             settled,
-            verified_number=last,
-            differences=progress.differences + len(differences),
-            partial=progress.partial,
-        ),
-        write,
-    )
+            verified_number=verified,
+            differences=progress.differences + len(differences) * (verified == last),
+        )
+        relay.settle(settled, partial(_finalize, group, ended))
     if differences:
         _log.error("what was announced differs from the chain", extra={"count": len(differences)})
         alerts.logs_incomplete(relay.context, relay.chain, differences)
@@ -91,6 +89,22 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
 def _announce(events: Sequence[ContractLogEvent], commit: database.Commit) -> None:
     for event in events:
         commit.announce(topics.SETTLEMENT_EVENTS, event, ordering_key=announcing.ordering_key(event))
+
+
+def _retract(invented: Sequence[Announcement], revision: int, commit: database.Commit) -> None:
+    for announcement in invented:
+        announcing.retract_one(commit, announcement, revision)
+
+
+def _finalize(
+    group: Sequence[announcing.Part], ended: Sequence[AnnouncedPart], commit: database.Commit
+) -> None:
+    """Announce a group's events as final, and forget what was announced of its blocks."""
+    for part in group:
+        for event in part.events:
+            commit.announce(topics.FINALIZED_EVENTS, event, ordering_key=announcing.ordering_key(event))
+    for record in ended:
+        commit.delete(record.path)
 
 
 def _differences(

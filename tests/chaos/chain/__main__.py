@@ -219,14 +219,14 @@ def run(chaos: Chaos, plan: dict[str, Any]) -> list[str]:
     for _ in range(8):
         chaos.act(6)
         chaos.catch_up()
-    chaos.disturb(failing_fraction=0.5, hold_s=0.2, lying_fraction=0.1, most_blocks=100)
-    chaos.escrows(plan["escrows"])
-    chaos.catch_up(relays=2)
     chaos.disturb(failing_fraction=0.1, hold_s=0.2, lying_fraction=0.1, most_blocks=400)
     for length in plan["outages"]:
         say(f"an outage of {length} blocks")
         chaos.outage(length)
         chaos.catch_up(relays=2)
+    chaos.disturb(failing_fraction=0.5, hold_s=0.2, lying_fraction=0.1, most_blocks=100)
+    chaos.escrows(plan["escrows"])
+    chaos.catch_up(relays=2)
     for depth in plan["depths"]:
         say(f"a reorganisation of {depth} blocks")
         for _ in range(depth):

@@ -156,6 +156,23 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
         ),
     ),
     (
+        topics.FINALIZED_EVENTS,
+        PositionChanged(
+            **_PLACE,
+            **_TOKEN,
+            account_id=ACCOUNT,
+            sequence=4,
+            action=PositionAction.WITHDRAW,
+            amount_base=10**18,
+            collateral_base=5,
+            debt_shares=2**128 - 1,
+            debt_base=5,
+            supply_shares=0,
+            supplied_base=0,
+            borrow_index=10**27 + 1,
+        ),
+    ),
+    (
         topics.SETTLEMENT_EVENTS,
         MarketChanged(
             **_PLACE,
