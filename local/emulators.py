@@ -34,6 +34,9 @@ CHAIN_ID = 31337
 EmulatorName = Literal["firestore", "pubsub", "bigquery", "anvil"]
 NAMES: tuple[EmulatorName, ...] = ("firestore", "pubsub", "bigquery", "anvil")
 
+STATES_KEPT = 256
+"""Blocks whose state a node knows: deeper than any finality here."""
+
 _CONTRACTS = Path(__file__).resolve().parent.parent / "contracts"
 _JAVA_OPTIONS = ("-Duser.language=en", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _PROBE_TIMEOUT_S = 5.0
@@ -108,7 +111,7 @@ def emulator_parts(
         "firestore": _firestore,
         "pubsub": _pubsub,
         "bigquery": lambda port: _bigquery(port, state_folder / "bigquery"),
-        "anvil": lambda port: _anvil(port, block_interval_s),
+        "anvil": lambda port: anvil_part(port, block_interval_s=block_interval_s),
     }
     return [makers[name](port) for name, port in ports.items()]
 
@@ -169,7 +172,21 @@ def _bigquery(port: int, data_folder: Path) -> Part:
     return Part("bigquery", command, base_environment(), lambda: answers(url))
 
 
-def _anvil(port: int, block_interval_s: float | None) -> Part:
+def anvil_part(
+    port: int,
+    *,
+    name: str = "anvil",
+    block_interval_s: float | None = None,
+    states_kept: int | None = STATES_KEPT,
+    fork: tuple[str, int] | None = None,
+) -> Part:
+    """A node to be started: a chain of its own, or one that goes on from a block of another node's.
+
+    Args:
+        states_kept: of how many blocks the state is known, no reorganisation being deeper; None for the
+            newest only, with which a hundred thousand blocks take seconds.
+        fork: the other node's URL, and the last block that both have.
+    """
     mining = [] if block_interval_s is None else ["--block-time", f"{block_interval_s:g}"]
     command = [
         str(anvil_program()),
@@ -186,13 +203,14 @@ def _anvil(port: int, block_interval_s: float | None) -> Part:
         # The contracts' own. Later ones keep 8,191 block hashes in a contract, whose whole trie anvil builds
         # anew with every block: a long chain then takes 15 ms a block instead of 0.3.
         *("--hardfork", "cancun"),
-        # Deeper than any finality here. Older states would go to the home folder's disk, gigabytes of them,
-        # and each takes memory for every account that there is.
-        *("--prune-history", "256"),
+        # Older states would go to the home folder's disk, gigabytes of them, and each takes memory for every
+        # account that there is.
+        *("--prune-history", *([] if states_kept is None else [str(states_kept)])),
+        *([] if fork is None else ["--fork-url", fork[0], "--fork-block-number", str(fork[1])]),
         *mining,
     ]
     request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
-    return Part("anvil", command, base_environment(), lambda: answers(f"http://127.0.0.1:{port}", request))
+    return Part(name, command, base_environment(), lambda: answers(f"http://127.0.0.1:{port}", request))
 
 
 def anvil_program() -> Path:

@@ -28,22 +28,28 @@ class FaultProxy(Proxy):
 
     A timeout holds the request for ``hold_s`` and then breaks the connection; a malformed answer is the
     node's own, cut in half. ``lying_fraction`` of the rest are answered wrongly, each in a way that its calls
-    allow: no logs, some of the logs, receipts without one of their logs, a block of another fork.
-    ``most_blocks`` is the longest range of logs that is answered, in the words of some provider (0: any).
+    allow: no logs, some of the logs, logs that were removed, receipts without one of their logs or none at
+    all, a block of another fork, none or an older one, the id of another chain. ``fork_fraction`` of them
+    are answered, whatever they ask, by the node at ``fork``, whose chain is another one. ``most_blocks`` is
+    the longest range of logs that is answered, in the words of some provider (0: any).
     """
 
-    def __init__(self, upstream: str, seed: int) -> None:
-        super().__init__(
-            upstream,
-            seed,
-            {"failing_fraction": 0.0, "hold_s": 5.0, "lying_fraction": 0.0, "most_blocks": 0.0},
-        )
+    def __init__(self, upstream: str, seed: int, fork: str | None = None) -> None:
+        settings = {
+            "failing_fraction": 0.0,
+            "hold_s": 5.0,
+            "lying_fraction": 0.0,
+            "fork_fraction": 0.0,
+            "most_blocks": 0.0,
+        }
+        super().__init__(upstream, seed, settings)
+        self._other = None if fork is None else FaultProxy(fork, seed)
 
     def answer(self, request: ProxiedRequest) -> ProxiedAnswer:
         """Pass a request on, or fail it."""
         self.count("requests")
         if self.draw() >= self.setting("failing_fraction"):
-            return self._refused_range(request) or self._truly_or_not(request)
+            return self._of_other_fork(request) or self._refused_range(request) or self._truly_or_not(request)
         fault = FAULTS[int(self.draw() * len(FAULTS))]
         self.count(fault)
         if fault == "server_error":
@@ -58,6 +64,12 @@ class FaultProxy(Proxy):
         whole = self.forward(request)
         body = whole.body or b""
         return ProxiedAnswer(whole.status, whole.headers, body[: len(body) // 2])
+
+    def _of_other_fork(self, request: ProxiedRequest) -> ProxiedAnswer | None:
+        if self._other is None or self.draw() >= self.setting("fork_fraction"):
+            return None
+        self.count("answer_of_another_fork")
+        return self._other.forward(request)
 
     def _truly_or_not(self, request: ProxiedRequest) -> ProxiedAnswer:
         whole = self.forward(request)
@@ -93,8 +105,8 @@ class FaultProxy(Proxy):
         name, lie = lies[int(self.draw() * len(lies))]
         if not lie(chosen["result"], self.draw()):
             return whole
-        if name == "empty_logs":
-            chosen["result"] = []
+        if name in _WHOLLY:
+            chosen["result"] = _WHOLLY[name]
         self.count(name)
         return ProxiedAnswer(200, whole.headers, json.dumps(answers).encode())
 
@@ -107,8 +119,24 @@ def _calls(request: ProxiedRequest) -> list[dict[str, Any]]:
     return calls if isinstance(calls, list) else []
 
 
-def _has_logs(result: Any, _drawn: float) -> bool:
+def _is_there(result: Any, _drawn: float) -> bool:
     return bool(result)
+
+
+def _removed(result: Any, drawn: float) -> bool:
+    result[int(drawn * len(result))]["removed"] = True
+    return True
+
+
+def _receipts_of_other_fork(result: Any, drawn: float) -> bool:
+    result[int(drawn * len(result))]["blockHash"] = "0x" + f"{int(drawn * 2**53):064x}"
+    return True
+
+
+def _older(result: Any, drawn: float) -> bool:
+    number = int(result["number"], 16)
+    result["number"] = hex(int(drawn * number))
+    return True
 
 
 def _without_one(result: Any, drawn: float) -> bool:
@@ -136,13 +164,24 @@ def _logs_of_other_fork(result: Any, drawn: float) -> bool:
 
 LIES: Mapping[str, Sequence[tuple[str, Callable[[Any, float], bool]]]] = {
     "eth_getLogs": (
-        ("empty_logs", _has_logs),
+        ("empty_logs", _is_there),
         ("partial_logs", _without_one),
         ("logs_of_another_fork", _logs_of_other_fork),
+        ("removed_logs", _removed),
     ),
-    "eth_getBlockReceipts": (("partial_receipts", _receipts_without_one),),
-    "eth_getBlockByNumber": (("block_of_another_fork", _other_fork),),
+    "eth_getBlockReceipts": (
+        ("partial_receipts", _receipts_without_one),
+        ("no_receipts", _is_there),
+        ("receipts_of_another_fork", _receipts_of_other_fork),
+    ),
+    "eth_getBlockByNumber": (
+        ("block_of_another_fork", _other_fork),
+        ("no_block", _is_there),
+        ("older_block", _older),
+    ),
+    "eth_chainId": (("another_chain", _is_there),),
 }
+_WHOLLY: Mapping[str, Any] = {"empty_logs": [], "no_receipts": None, "no_block": None, "another_chain": "0x1"}
 
 
 def main() -> None:
@@ -151,8 +190,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--upstream", required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--fork", help="a node whose chain is another one")
     options = parser.parse_args()
-    serve(FaultProxy(options.upstream, options.seed), options.port)
+    serve(FaultProxy(options.upstream, options.seed, options.fork), options.port)
 
 
 if __name__ == "__main__":

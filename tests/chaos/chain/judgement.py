@@ -12,23 +12,28 @@ from google.cloud.pubsub_v1 import SubscriberClient
 
 from local.chain import Deployment, LocalChain
 from shared.chain import contract_events
-from shared.chain.rpc import quantity
+from shared.domain.network import Chain
 from shared.domain.positions import Account, Position, apply_position, before
 from shared.errors import TerminalError
-from shared.events import topics
 from shared.events.registry import ADAPTERS
-from shared.events.settlement import EventRetracted, PositionChanged, contract_event_id
+from shared.events.settlement import EventRetracted, MarketChanged, PositionChanged
+
+_BLOCKS_PER_CALL = 5_000
 
 
 class Listener:
-    """A subscription on the settlement events, from the beginning."""
+    """A subscription on a topic of contract events, from the beginning."""
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, topic: str) -> None:
         self._client = SubscriberClient()
-        self._path = self._client.subscription_path(project, "chaos-listener")
-        topic = f"projects/{project}/topics/{topics.SETTLEMENT_EVENTS}"
+        self._adapter = ADAPTERS[topic]
+        self._path = self._client.subscription_path(project, f"chaos-{topic}")
         self._client.create_subscription(
-            request={"name": self._path, "topic": topic, "ack_deadline_seconds": 600}
+            request={
+                "name": self._path,
+                "topic": f"projects/{project}/topics/{topic}",
+                "ack_deadline_seconds": 600,
+            }
         )
         self.messages: list[Any] = []
 
@@ -43,34 +48,74 @@ class Listener:
             self._client.acknowledge(
                 subscription=self._path, ack_ids=[each.ack_id for each in response.received_messages]
             )
-            adapter = ADAPTERS[topics.SETTLEMENT_EVENTS]
-            self.messages += [adapter.validate_json(each.message.data) for each in response.received_messages]
+            self.messages += [
+                self._adapter.validate_json(each.message.data) for each in response.received_messages
+            ]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of the chain's events. ``repeats`` are deliveries of the same message, which are allowed."""
+    """What came of the chain's events.
+
+    ``repeats`` are deliveries of the same message, and ``late`` ones of an event behind a later one of the
+    same account, market or escrow: both are allowed, and change nothing.
+    """
 
     on_chain: int
     messages: int
     retractions: int
     repeats: int
+    late: int
     lost: int
     doubled: int
     phantom: int
     wrong_positions: int
+    final_lost: int
+    final_phantom: int
 
     @property
     def holds(self) -> bool:
         """Whether every event reached its consumers once."""
-        return not (self.lost or self.doubled or self.phantom or self.wrong_positions)
+        return not (
+            self.lost
+            or self.doubled
+            or self.phantom
+            or self.wrong_positions
+            or self.final_lost
+            or self.final_phantom
+        )
+
+
+def events_on(chain: LocalChain, description: Chain, first: int, last: int) -> list[Any]:
+    """The events that the node itself has, in blocks ``first`` to ``last``."""
+    found: list[Any] = []
+    query = {
+        "address": list(contract_events.emitters(description)),
+        "topics": [contract_events.announced_topics()],
+    }
+    for start in range(first, last + 1, _BLOCKS_PER_CALL):
+        span = {"fromBlock": hex(start), "toBlock": hex(min(last, start + _BLOCKS_PER_CALL - 1))}
+        for log in chain.client.call("eth_getLogs", {**query, **span}):
+            found.append(contract_events.decode_log(description, log, 0))
+    return found
 
 
 def judge(
-    chain: LocalChain, deployment: Deployment, start_block: int, messages: Sequence[Any], seed: int
+    chain: LocalChain,
+    deployment: Deployment,
+    on_chain: Sequence[Any],
+    messages: Sequence[Any],
+    final: Sequence[Any],
+    seed: int,
 ) -> Verdict:
-    """Compare the messages with the logs that the node itself has, and their fold with the vault's view."""
-    expected = _event_ids(chain, deployment, start_block)
+    """Compare the messages with the events that the chain has, and their fold with the vault's view.
+
+    Args:
+        on_chain: the chain's events, all of them final.
+        messages: what was announced, in order of delivery.
+        final: what was announced as final.
+    """
+    expected = {event.event_id for event in on_chain}
     latest: dict[str, tuple[int, bool]] = {}
     numbers: dict[str, Any] = {}
     for message in messages:
@@ -84,38 +129,41 @@ def judge(
     shuffled = list(messages)
     random.Random(seed).shuffle(shuffled)
     seen = Counter(message.event_id + str(message.revision) for message in messages)
+    final_ids = {event.event_id for event in final}
     return Verdict(
         on_chain=len(expected),
         messages=len(messages),
         retractions=sum(1 for message in messages if isinstance(message, EventRetracted)),
         repeats=sum(count - 1 for count in seen.values()),
+        late=_late(messages),
         lost=len(expected - live),
         phantom=len(live - expected),
         doubled=sum(count - 1 for count in counts.values()),
-        wrong_positions=_wrong_positions(chain, deployment, messages)
-        + _wrong_positions(chain, deployment, shuffled),
+        wrong_positions=_wrong_positions(chain, deployment, shuffled),
+        final_lost=len(expected - final_ids),
+        final_phantom=len(final_ids - expected),
     )
 
 
+def _late(messages: Sequence[Any]) -> int:
+    """Messages, not counting repeats, of an earlier event than one that came before under that revision."""
+    highest: dict[tuple[str, int], int] = {}
+    seen: set[tuple[str, int]] = set()
+    late = 0
+    for message in messages:
+        this = message.event_id, message.revision
+        if isinstance(message, EventRetracted) or this in seen:
+            continue
+        seen.add(this)
+        subject, number = message.subject, _number(message)[1]
+        late += number < highest.get((subject, message.revision), 0)
+        highest[subject, message.revision] = max(number, highest.get((subject, message.revision), 0))
+    return late
+
+
 def _number(event: Any) -> tuple[str, int]:
-    if isinstance(event, PositionChanged):
-        return event.account_id, event.sequence
-    return event.escrow, event.step
-
-
-def _event_ids(chain: LocalChain, deployment: Deployment, start_block: int) -> set[str]:
-    head = quantity(chain.client.call("eth_blockNumber"))
-    found: set[str] = set()
-    for first in range(start_block, head + 1, 1_000):
-        query = {
-            "address": [deployment.vault, deployment.escrow_factory],
-            "topics": [contract_events.announced_topics()],
-            "fromBlock": hex(first),
-            "toBlock": hex(min(head, first + 999)),
-        }
-        for log in chain.client.call("eth_getLogs", query):
-            found.add(contract_event_id(chain.client.chain_id, log["blockHash"], quantity(log["logIndex"])))
-    return found
+    is_numbered = isinstance(event, PositionChanged | MarketChanged)
+    return event.subject, event.sequence if is_numbered else event.step
 
 
 def _wrong_positions(chain: LocalChain, deployment: Deployment, messages: Sequence[Any]) -> int:

@@ -29,6 +29,9 @@ def new_context() -> Context:
     )
 
 
+_SWEPT_TOGETHER = 1_000
+
+
 class Relays:
     """Relays that race each other, and a sweep of the outbox behind them."""
 
@@ -63,5 +66,9 @@ class Relays:
 def sweep(context: Context) -> int:
     """Publish what crashes left in the outbox; how many announcements."""
     client = database.connect(context.settings)
-    left, _ = outbox.list_before(client, clock.now(), limit=10_000)
-    return outbox.publish(client, publisher.connect(context.settings), left)
+    swept = 0
+    while True:
+        left, _ = outbox.list_before(client, clock.now(), limit=_SWEPT_TOGETHER)
+        swept += outbox.publish(client, publisher.connect(context.settings), left)
+        if len(left) < _SWEPT_TOGETHER:
+            return swept
