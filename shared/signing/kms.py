@@ -1,9 +1,9 @@
 """Keys in Cloud KMS (``EC_SIGN_SECP256K1_SHA256``, HSM): the private key never leaves it.
 
 Source: https://cloud.google.com/kms/docs/create-validate-signatures. KMS signs any 32 bytes that it is given
-as a SHA-256 digest, which is how an Ethereum hash is signed; integrity is checked by CRC32C both ways. No
-emulator of KMS exists: the conversion of its answers is tested with signatures and keys made locally, the
-calls are not.
+as a SHA-256 digest, which is how an Ethereum hash is signed; integrity is checked by CRC32C both ways
+(https://cloud.google.com/kms/docs/data-integrity-guidelines). No emulator of KMS exists: tests have Google's
+client talk to a server of theirs that has a real key.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class KmsSigner:
         """The address of the key, in lower case.
 
         Raises:
-            RetryableError: KMS did not answer.
-            SignerError: the key is on another curve.
+            RetryableError: KMS did not answer, or the answer was damaged on its way.
+            SignerError: it is another key's, or the key is on another curve.
         """
         answer = self._call(self._client.get_public_key, {"name": self._key_version})
+        self._check(answer, answer.pem.encode(), answer.pem_crc32c)
         return address_of(point_of_pem(answer.pem))
 
     def sign(self, digest: bytes) -> Signature:
@@ -54,11 +55,16 @@ class KmsSigner:
                 "digest_crc32c": _crc32c(digest),
             },
         )
-        if not answer.verified_digest_crc32c or answer.signature_crc32c != _crc32c(answer.signature):
+        if not answer.verified_digest_crc32c:
+            raise RetryableError(f"the digest for {self._key_version} may have been damaged on its way")
+        self._check(answer, answer.signature, answer.signature_crc32c)
+        return signature_of_der(answer.signature, digest, self.address)
+
+    def _check(self, answer: Any, content: bytes, checksum: int) -> None:
+        if checksum != _crc32c(content):
             raise RetryableError(f"the answer of {self._key_version} was damaged on its way")
         if answer.name != self._key_version:
-            raise SignerError(f"{answer.name} signed in place of {self._key_version}")
-        return signature_of_der(answer.signature, digest, self.address)
+            raise SignerError(f"{answer.name} answered in place of {self._key_version}")
 
     def _call(self, method: Any, request: dict[str, Any]) -> Any:
         from google.api_core import exceptions as google_errors  # noqa: PLC0415 as the client is
@@ -70,7 +76,7 @@ class KmsSigner:
 
 
 def _crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli), as Google's APIs use it; inputs here have at most 72 bytes."""
+    """CRC-32C (Castagnoli), as Google's APIs use it; inputs here have at most some hundred bytes."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte

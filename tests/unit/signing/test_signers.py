@@ -1,7 +1,7 @@
 """Signers: what Cloud KMS answers is turned into what Ethereum takes, with keys and signatures made here.
 
-There is no emulator of Cloud KMS: these tests stand for its answers, the calls themselves run only in the
-cloud. The signatures come from OpenSSL, which knows nothing of Ethereum's rules.
+The signatures come from OpenSSL, which knows nothing of Ethereum's rules. The calls are tested in
+``tests/integration/signing``.
 """
 
 from __future__ import annotations
