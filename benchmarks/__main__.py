@@ -19,6 +19,7 @@ BENCHMARKS = {
     "cold_start_imports": ("benchmarks.cold_start.imports",),
     "margin_evaluate": ("benchmarks.margin.evaluate",),
     "margin_cold_load": ("benchmarks.margin.cold_load",),
+    "risk_measure_run": ("benchmarks.margin.measure_risk",),
     "chain_relay": ("benchmarks.chain.relay",),
     "prices_tick": ("benchmarks.prices.tick",),
     "risk_tick": ("benchmarks.risk.tick", "--quick"),
