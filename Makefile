@@ -124,6 +124,11 @@ documents: $(VENV)/.installed ## Write what is generated: docs/, graphql/schema.
 	@$(BIN)/python -m docs.export
 	@$(BIN)/python -m gateway.schema > graphql/schema.graphql
 
+.PHONY: goldens
+goldens: $(VENV)/.installed ## What published packages make of the golden examples, asked again; the page of golden values.
+	@$(BIN)/python -m tests.golden.packages
+	@$(BIN)/python -m tests.golden.catalogue
+
 .PHONY: lock
 lock: $(VENV)/.installed ## Resolve pyproject.toml into the locked requirements files.
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \

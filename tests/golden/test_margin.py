@@ -27,7 +27,7 @@ def row(collateral: dict[int, float], debt: dict[int, float]) -> BookRow:
     )
 
 
-@pytest.mark.parametrize("case", GOLDEN["aave_v3"][:2], ids=lambda case: case["source"])
+@pytest.mark.parametrize("case", GOLDEN["aave_v3"][:3], ids=lambda case: case["source"])
 def test_aave_health_factor(case: dict[str, Any]) -> None:
     """Aave's health factor is collateral · threshold / debt; ours is the same number less one, in per
     cent."""
