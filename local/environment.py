@@ -59,6 +59,7 @@ def settings(
         "SMTP_URL": f"smtp://127.0.0.1:{places.smtp_port}",
         "MAIL_FROM": MAIL_FROM,
         "PRICE_INTERVAL_S": f"{intervals.price_s:g}",
+        "NEW_HEADS_URLS": f"{CHAIN_ID}={places.hosts.rpc.replace('http', 'ws', 1)}",
         "RELAY_INTERVAL_S": f"{intervals.relay_s:g}",
         "SWEEP_INTERVAL_S": f"{intervals.sweep_s:g}",
         "ARCHIVE_INTERVAL_S": f"{intervals.archive_s:g}",

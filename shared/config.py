@@ -84,6 +84,12 @@ SPECS: Mapping[str, SettingSpec] = {
     "RELAY_INTERVAL_S": SettingSpec(
         setting_values.seconds, "Seconds between looks at each chain's head.", "1"
     ),
+    "NEW_HEADS_URLS": SettingSpec(
+        setting_values.web_sockets,
+        "WebSockets of chain nodes whose new heads wake the relay at once: 'none', or as RPC_URLS.",
+        "31337=ws://127.0.0.1:8545",
+        secret=True,
+    ),
     "SWEEP_INTERVAL_S": SettingSpec(setting_values.seconds, "Seconds between sweeps of the outbox.", "2"),
     "ARCHIVE_INTERVAL_S": SettingSpec(setting_values.seconds, "Seconds between batches into BigQuery.", "2"),
     "MARGIN_SHARDS": SettingSpec(
@@ -238,6 +244,12 @@ class Settings:
     def relay_interval_s(self) -> float:
         """Seconds between looks at each chain's head."""
         return float(self._get("RELAY_INTERVAL_S"))
+
+    @property
+    def new_heads_urls(self) -> Mapping[int, tuple[str, ...]]:
+        """WebSocket URLs by chain id; none where the relay is to poll only."""
+        value: Mapping[int, tuple[str, ...]] = self._get("NEW_HEADS_URLS")
+        return value
 
     @property
     def sweep_interval_s(self) -> float:

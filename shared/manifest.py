@@ -116,6 +116,8 @@ class Function:
     settings: tuple[str, ...]
     publishes: tuple[str, ...]
     pulls: tuple[str, ...] = ()
+    worker: bool = False
+    """Whether it may also run as a process that goes on until it is told to end."""
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -68,6 +68,14 @@ def count(value: str) -> int:
 
 
 def rpc_urls(value: str) -> Mapping[int, tuple[str, ...]]:
+    return _urls_by_chain(value, ("http", "https"))
+
+
+def web_sockets(value: str) -> Mapping[int, tuple[str, ...]]:
+    return {} if value == "none" else _urls_by_chain(value, ("ws", "wss"))
+
+
+def _urls_by_chain(value: str, schemes: tuple[str, ...]) -> Mapping[int, tuple[str, ...]]:
     urls: dict[int, tuple[str, ...]] = {}
     for entry in value.split():
         chain, separator, listed = entry.partition("=")
@@ -77,8 +85,8 @@ def rpc_urls(value: str) -> Mapping[int, tuple[str, ...]]:
             raise ValueError(f"lists chain {chain} twice")
         urls[int(chain)] = tuple(listed.split(","))
         for url in urls[int(chain)]:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-                raise ValueError(f"has no http(s) URL for chain {chain}")
+            if urlsplit(url).scheme not in schemes or not urlsplit(url).hostname:
+                raise ValueError(f"has no {schemes[0]}(s) URL for chain {chain}")
     if not urls:
         raise ValueError("is empty")
     return urls

@@ -162,6 +162,7 @@ def fresh_project(
         LOG_LEVEL="WARNING",
         BIGQUERY_DATASET=DATASET,
         PRICE_INTERVAL_S="0.2",
+        NEW_HEADS_URLS="none",
         RELAY_INTERVAL_S="0.2",
         SWEEP_INTERVAL_S="0.2",
         ARCHIVE_INTERVAL_S="0.2",

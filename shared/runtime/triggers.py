@@ -119,7 +119,7 @@ def pubsub_function(
         @functools.wraps(handle)
         def receive(cloud_event: CloudEvent) -> None:
             message = _Message.of(cloud_event)
-            context = _enter(declaration, message.published_at, message.attributes.get(names.TRACEPARENT))
+            context = enter(declaration, message.published_at, message.attributes.get(names.TRACEPARENT))
             try:
                 event = _decode(message, messages)
                 logs.enter(_scope(context, event.event_id))
@@ -151,7 +151,7 @@ def http_function(
         @functools.wraps(handle)
         def receive(request: flask.Request) -> flask.typing.ResponseReturnValue:
             try:
-                context = _enter(declaration, _arrival(request), request.headers.get("traceparent"))
+                context = enter(declaration, _arrival(request), request.headers.get("traceparent"))
                 response = handle(Request(request.args, _body(request)), context)
             except TerminalError as error:
                 return {"error": error.reason, "field": error.field}, 400
@@ -219,7 +219,12 @@ def _body(request: flask.Request) -> Any:
     return body
 
 
-def _enter(declaration: Declaration, as_of: datetime, traceparent: str | None) -> Context:
+def enter(declaration: Declaration, as_of: datetime, traceparent: str | None) -> Context:
+    """Begin an invocation: its settings, its logs, its place in the caller's trace.
+
+    Raises:
+        ConfigurationError: naming every variable that is missing, malformed or contradictory.
+    """
     settings = load_settings(declaration)
     context = Context(
         function=declaration.name,

@@ -8,6 +8,7 @@ crash costs no more than the rest of the lease.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -18,7 +19,19 @@ from shared.stores import database, leases
 
 LEASE = timedelta(seconds=5)
 
+_ending = threading.Event()
+
 _log = logging.getLogger(__name__)
+
+
+def end() -> None:
+    """End every window of this process, behind the step that it is in; the lease is given back."""
+    _ending.set()
+
+
+def is_ending() -> bool:
+    """Whether the process was told to end."""
+    return _ending.is_set()
 
 
 def tick_under_lease(
@@ -27,13 +40,16 @@ def tick_under_lease(
     *,
     interval_s: float,
     begin: Callable[[], Callable[[], bool]],
+    wait: Callable[[float], None] = clock.pause,
 ) -> int:
-    """Tick every ``interval_s`` while holding the function's lease, until the window ends.
+    """Tick every ``interval_s`` while holding the function's lease, until the window ends, or the process is
+    told to end.
 
     Args:
         begin: called once the lease is held; returns the step to call per tick. A step returns True to be
             called again at once (it is behind), and raises ``RetryableError`` when a dependency failed,
             which is logged and tried again at the next tick.
+        wait: waits for so many seconds, while the lease is held; news may cut it short.
 
     Returns:
         The number of steps that succeeded.
@@ -71,9 +87,11 @@ def tick_under_lease(
             _log.warning("tick failed, will try again", extra={"reason": str(error)})
             step = None
         wait_s = 0.0 if behind else max(0.0, started + interval_s - clock.monotonic())
-        if clock.monotonic() + wait_s >= window_ends:
+        if _ending.is_set() or clock.monotonic() + wait_s >= window_ends:
             break
-        clock.pause(wait_s)
+        (clock.pause if lease is None else wait)(wait_s)
+        if _ending.is_set():
+            break
     if lease is not None:
         leases.release(client, lease)
     if failure is not None:

@@ -38,6 +38,7 @@ MALFORMED = {
     "BIGQUERY_DATASET": "",
     "NETWORK_FILE": "/nowhere/network.json",
     "RPC_URLS": "31337=ftp://127.0.0.1",
+    "NEW_HEADS_URLS": "31337=http://127.0.0.1",
     "HERMES_URLS": "ftp://127.0.0.1",
     "HERMES_API_KEY": "two words",
     "PRICE_INTERVAL_S": "0",

@@ -26,7 +26,7 @@ LIBRARIES: dict[str, set[str]] = {
     "shared.messaging": {"google.cloud.pubsub_v1", "google.api_core", "google.protobuf"},
     "shared.stores": {"google.cloud.firestore", "google.api_core"},
     "shared.warehouse": {"google.cloud.bigquery", "google.api_core", "google.auth"},
-    "shared.chain": {"urllib3", "Crypto", "pydantic", "orjson"},
+    "shared.chain": {"urllib3", "Crypto", "pydantic", "orjson", "websockets"},
     "shared.providers": {"urllib3", "orjson", "standardwebhooks"},
     "shared.providers.guarded_http": set(),
     "shared.signing": {"coincurve", "google.cloud.kms_v1", "google.api_core"},

@@ -80,8 +80,12 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
             differences=progress.differences + len(differences) * (verified == last),
         )
         relay.settle(settled, partial(_finalize, group, ended))
+    if missing or invented:
+        _log.error(
+            "what was announced differs from the chain",
+            extra={"missing": len(missing), "invented": len(invented)},
+        )
     if differences:
-        _log.error("what was announced differs from the chain", extra={"count": len(differences)})
         alerts.logs_incomplete(relay.context, relay.chain, differences)
     return last < deepest - RETAINED_BLOCKS
 

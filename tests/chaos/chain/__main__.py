@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from local.ports import free_ports
 from local.supervisor import Supervisor
 from shared.chain.rpc import RpcClient
 from shared.events.settlement import EscrowCreated
+from shared.runtime.relay.verification import ANNOUNCED
 from tests.chaos.chain import phases, projection
 from tests.chaos.chain.judgement import events_on, judge
 from tests.chaos.chain.phases import FULL, SHORT, Plan, head_of
@@ -96,6 +98,9 @@ class Run:
         if not verdict.holds:
             self.violations.append(f"{stage.project}: {verdict}")
         self.violations += differing
+        alerts = stage.alerts.pull()
+        wrong = [each.message for each in alerts if each.details.get("provider") == ANNOUNCED]
+        self.violations += [f"the second reading found the first one wrong: {message}" for message in wrong]
         progress = stage.progress()
         self.results[stage.project] = {
             **asdict(verdict),
@@ -103,6 +108,7 @@ class Run:
             "swept_after_crashes": swept,
             "revision": progress.revision if progress else 0,
             "differences_repaired": progress.differences if progress else 0,
+            "alerts": dict(Counter(each.kind for each in alerts)),
             "injected": stage.disturbances(),
         }
         self.console.log(

@@ -82,6 +82,7 @@ def failing(stage: Stage, plan: Plan, say: Say) -> None:
     for _ in range(8):
         stage.act(6)
         stage.catch_up()
+    stage.disturb(**_STILL)
 
 
 def _act_for(stage: Stage, seconds: int) -> None:

@@ -76,6 +76,7 @@ class Stage:
         provision_messaging(manifest, project=self.project, pubsub_host=hosts.pubsub, push_base_url=None)
         self.announced = Listener(self.project, topics.SETTLEMENT_EVENTS)
         self.final = Listener(self.project, topics.FINALIZED_EVENTS)
+        self.alerts = Listener(self.project, topics.OPERATIONS_ALERTS)
         self.context = new_context()
         self.database = database.connect(self.context.settings)
 
