@@ -78,19 +78,25 @@ def follow_transactions(_request: Request, context: Context) -> Response:
 
 
 def _begin(context: Context) -> Callable[[], bool]:
+    after: str | None = None
+    failures: list[str] = []
+
     def step() -> bool:
+        nonlocal after
         _expire_overdue(context)
-        open_now = transactions.list_open(database.connect(context.settings), limit=_BATCH)
+        open_now = transactions.list_open(database.connect(context.settings), after=after, limit=_BATCH)
+        # Past a full page, whatever becomes of it: what does not get on must not hold up the rest.
+        is_full = len(open_now) == _BATCH
+        after = open_now[-1][0].transaction_id if is_full else None
         open_now.sort(key=lambda row: (row[0].chain_id, row[0].signer, row[0].nonce))
-        failures: list[str] = []
         for (chain_id, signer), rows in groupby(open_now, key=lambda row: (row[0].chain_id, row[0].signer)):
             try:
                 _Follower.of(context, chain_id, signer).look(list(rows))
             except RetryableError as error:
                 failures.append(f"{chain_id}:{signer}: {error}")
-        if failures:
+        if failures and not is_full:
             raise RetryableError("; ".join(failures))
-        return False
+        return is_full
 
     return step
 
@@ -150,8 +156,12 @@ class _Follower:
         )
         standing = seen.standing
         open_nonces = frozenset(transaction.nonce for transaction, _ in rows)
-        for nonce in rules.gaps(standing.latest_count, standing.pending_count, open_nonces):
-            self._fill(nonce, standing)
+        gaps = rules.gaps(standing.latest_count, standing.pending_count, open_nonces)
+        # What is open beyond this page is no gap.
+        ids = {rules.transaction_id(self.chain.chain_id, self.signer, nonce): nonce for nonce in gaps}
+        known = transactions.find_many(database.connect(self.context.settings), ids)
+        for identifier in ids.keys() - known.keys():
+            self._fill(ids[identifier], standing)
         for transaction, read_at in rows:
             sight = rules.Sight(
                 latest_count=standing.latest_count,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from shared.chain.rpc import Call, NodeError, RpcClient, quantity
+from shared.chain.rpc import Call, NodeError, Provider, RpcClient, quantity
 from shared.chain.send_errors import SendOutcome, classify
 from shared.chain.settlement_calls import ContractCall
 from shared.domain.fees import FeeMarket
@@ -38,7 +39,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How a node took a transaction, and its words where it refused."""
+    """How the nodes of a chain took a transaction, and their words where none did."""
 
     outcome: SendOutcome
     message: str | None = None
@@ -158,13 +159,54 @@ def _mined(receipt: Any, wanted: str) -> Mined:
     )
 
 
+# Of what several nodes said, the first of these counts: a node that has a transaction passes it on, and only
+# what every node refuses for good is fatal. A node that gave no answer may be one that would take it.
+_BY_WEIGHT = (
+    SendOutcome.SENT,
+    SendOutcome.NONCE_USED,
+    SendOutcome.UNDERPRICED,
+    SendOutcome.NONCE_GAP,
+    SendOutcome.UNFUNDED,
+    SendOutcome.UNKNOWN,
+    SendOutcome.BUSY,
+    SendOutcome.FATAL,
+)
+
+
 def send(client: RpcClient, raw: str) -> Refusal:
-    """Hand a signed transaction to a node.
+    """Hand a signed transaction to every node of its chain at once: one that is cut off, or censors, must not
+    be the only one that knows of it. What counts is the most hopeful answer.
 
     Raises:
         RetryableError: no node answered; one may have it all the same.
     """
-    (answer,) = client.batch([("eth_sendRawTransaction", [raw])])
+    with ThreadPoolExecutor(len(client.providers)) as nodes:
+        said = list(nodes.map(lambda provider: _send_to(provider, raw), client.providers))
+    failures = [f"{each.node}: {each.failure}" for each in said if each.failure is not None]
+    if len(failures) == len(said):
+        raise RetryableError(f"chain {client.chain_id}: no node answered: {'; '.join(failures)}")
+    best = min(said, key=lambda each: _BY_WEIGHT.index(each.outcome)).outcome
+    if best is SendOutcome.SENT:
+        return Refusal(SendOutcome.SENT)
+    words = [f"{each.node}: {each.failure or f'{each.outcome}: {each.message}'}" for each in said]
+    return Refusal(best, "; ".join(words) if len(said) > 1 else said[0].message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What one node made of a transaction; ``failure`` where it gave no answer."""
+
+    node: str
+    outcome: SendOutcome
+    message: str | None = None
+    failure: str | None = None
+
+
+def _send_to(provider: Provider, raw: str) -> _Said:
+    try:
+        (answer,) = provider.batch([("eth_sendRawTransaction", [raw])])
+    except RetryableError as error:
+        return _Said(provider.name, SendOutcome.BUSY, failure=str(error))
     if isinstance(answer, NodeError):
-        return Refusal(classify(answer.message), answer.message)
-    return Refusal(SendOutcome.SENT)
+        return _Said(provider.name, classify(answer.message), answer.message)
+    return _Said(provider.name, SendOutcome.SENT)

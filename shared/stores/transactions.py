@@ -125,9 +125,17 @@ def find_many(client: firestore.Client, transaction_ids: Iterable[str]) -> dict[
     return {document.id: decode(document.fields) for document in documents.values()}
 
 
-def list_open(client: firestore.Client, *, limit: int) -> list[tuple[Transaction, Any]]:
-    """Transactions that are not concluded, with what a later replacement is conditioned on."""
+def list_open(
+    client: firestore.Client, *, after: str | None = None, limit: int
+) -> list[tuple[Transaction, Any]]:
+    """Up to ``limit`` transactions that are not concluded, in order of id behind ``after``, with what a later
+    replacement is conditioned on. Those of one signer on one chain stand together."""
     statement = (
-        client.collection(COLLECTION).where(filter=firestore.FieldFilter("status", "in", _OPEN)).limit(limit)
+        client.collection(COLLECTION)
+        .where(filter=firestore.FieldFilter("status", "in", _OPEN))
+        .order_by("__name__")
+        .limit(limit)
     )
+    if after is not None:
+        statement = statement.start_after({"__name__": client.document(path(after))})
     return [(decode(document.fields), document.read_at) for document in database.query(statement)]

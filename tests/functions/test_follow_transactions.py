@@ -14,13 +14,13 @@ from google.cloud import firestore
 from shared.domain.settlement_commands import CommandStatus
 from shared.domain.transactions import TransactionStatus
 from shared.events import topics
-from shared.stores import settlement_commands, transactions
+from shared.stores import database, settlement_commands, transactions
 from tests.conftest import Project
 from tests.eventually import eventually
 from tests.functions.conftest import Caller, Market, Outage, Outbox, Tap
 from tests.functions.custodian import ETHER, Custodian
 from tests.messages import CHAIN_ID
-from tests.servers import Answer, rpc_proxy
+from tests.servers import Answer, closed_port, rpc_proxy
 
 SOON = "0.01"
 
@@ -267,6 +267,56 @@ def test_a_refusal_that_means_sent_troubles_nobody(
     assert custodian.follow().status == 200
     assert custodian.command(command_id).status is CommandStatus.SUCCEEDED
     assert alerts.pull() == []
+
+
+def test_one_node_that_takes_it_is_enough_whatever_the_others_say(
+    custodian: Custodian, project: Project, tap: Callable[[str], Tap]
+) -> None:
+    alerts = tap(topics.OPERATIONS_ALERTS)
+    sent: list[str] = []
+    with (
+        rpc_proxy(project.hosts.rpc, _refusing("exceeds block gas limit")) as refusing,
+        rpc_proxy(project.hosts.rpc, _raw_sent(sent)) as taking,
+    ):
+        nowhere = f"http://127.0.0.1:{closed_port()}"
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={refusing.url},{nowhere},{taking.url}", RESEND_AFTER_S=SOON)
+        command_id = custodian.submit("order-1")
+        assert sent == [custodian.transaction(command_id).newest.raw]
+        assert custodian.follow().status == 200
+    assert custodian.command(command_id).status is CommandStatus.SUCCEEDED
+    assert alerts.pull() == []
+
+
+def test_what_one_node_refuses_for_good_is_not_given_up_while_another_gives_no_answer(
+    custodian: Custodian, project: Project
+) -> None:
+    whole = project.environment()["RPC_URLS"]
+    with rpc_proxy(project.hosts.rpc, _refusing("exceeds block gas limit")) as refusing:
+        nowhere = f"http://127.0.0.1:{closed_port()}"
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={refusing.url},{nowhere}", RESEND_AFTER_S=SOON)
+        command_id = custodian.submit("order-1")
+        assert custodian.follow().status == 200
+    transaction = custodian.transaction(command_id)
+    assert transaction.abandoned is None
+    assert "node 0: fatal: exceeds block gas limit; node 1: " in str(transaction.trouble)
+    project.setenv(RPC_URLS=whole)
+    assert custodian.follow().status == 200
+    eventually(lambda: custodian.follow().status == 200 and custodian.deposited() == 1)
+
+
+def test_none_of_many_open_transactions_starves(
+    custodian: Custodian, project: Project, store: firestore.Client
+) -> None:
+    """More than one look reads stand in front, of a signer that is nobody's: they never get on."""
+    command_id = custodian.submit("order-1")
+    waiting = custodian.transaction(command_id)
+    commit = database.Commit(store)
+    for nonce in range(310):
+        stuck = replace(waiting, signer="0x" + "00" * 20, nonce=nonce, command_id=None)
+        commit.put(transactions.path(stuck.transaction_id), transactions.encode(stuck))
+    commit.apply()
+    eventually(lambda: custodian.follow() and custodian.command(command_id).status.final, within_s=30)
+    assert custodian.command(command_id).status is CommandStatus.SUCCEEDED
 
 
 def test_what_no_node_takes_is_given_up_and_its_nonce_used_by_a_no_op(
