@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from shared.chain.vault_positions import MAX_CALLS
 from shared.domain.interest import RAY
 from shared.domain.margin import State
 from shared.domain.marks import MarkStatus, Method
 from shared.domain.sharding import SLOTS
 from shared.events.margin import MarginSamples, Sample, Valuation
 from shared.events.prices import LastGood, Mark, MarketIndex, PriceTick, SourceQuote, tick_id
+from shared.manifest import Manifest
 
 
 class Operations(NamedTuple):
@@ -49,6 +51,22 @@ COLD_LOAD = Operations(reads=8 + SLOTS)
 QUIET_PACKING = Operations(reads=6, writes=1)
 """A packing that finds nothing changed, beside the names of packs that are older than an hour."""
 
+# Asserted by tests/functions/test_recurring_bill.py.
+RISK_RUN = Operations(reads=7, writes=9)
+"""A daily run of measure_risk in one block, beside a read of each account."""
+RISK_BLOCK = Operations(reads=1, writes=3)
+"""Each further block of it."""
+RISK_LOOK = Operations(reads=2, writes=2)
+"""A call, one a minute, that finds the day's run done."""
+RECONCILIATION_LOOK = Operations(reads=3)
+"""A call of reconcile_positions, one in five minutes, for a chain whose pass is not due."""
+RECONCILED_PAGE = Operations(writes=1)
+"""A page of a pass, beside a read of each of its accounts; the last reads each token's difference too."""
+WEBHOOK_LOOK = Operations(reads=1)
+"""A settlement event that no endpoint is concerned with."""
+WEBHOOK = Operations(reads=1, writes=3)
+"""What each delivery adds: created, claimed, recorded."""
+
 
 @dataclass(frozen=True)
 class Prices:
@@ -77,6 +95,13 @@ BILLED_S = 0.1
 (``benchmarks/results/margin_evaluate.json``)."""
 MEMORY_GIB = 2.0
 SAMPLES_PER_MESSAGE = 250
+ASSETS = 20
+SMALL_MEMORY_GIB = 0.5
+RISK_BLOCK_ACCOUNTS = 10_000
+RISK_BLOCK_S = 60.0
+"""A block of so many accounts takes less (``benchmarks/results/risk_measure_run.json``)."""
+WINDOW_S = 55.0
+"""For how much of each minute a function that ticks is called."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +142,34 @@ def lines(load: Load) -> dict[str, float]:
     }
 
 
+def lines_beside(load: Load) -> dict[str, float]:
+    """USD a month of what does not depend on ticks, by what it is for; with one chain, and one endpoint that
+    is told of every change of positions."""
+    days, minutes = MONTH_S / 86_400, MONTH_S / 60
+    changes = load.accounts * load.changes_per_account_day * days
+    blocks = math.ceil(load.accounts / RISK_BLOCK_ACCOUNTS)
+    pages = load.accounts // (MAX_CALLS // (1 + ASSETS)) + 1
+    hours, looks = MONTH_S / 3_600, MONTH_S / 300
+    per_pass = Operations(reads=load.accounts + ASSETS, writes=RECONCILED_PAGE.writes * pages)
+    risk_s = days * blocks * RISK_BLOCK_S
+    return {
+        "Firestore: measure_risk, once a day": _firestore(RISK_RUN, days)
+        + _firestore(RISK_BLOCK, days * (blocks - 1))
+        + _firestore(Operations(reads=load.accounts), days)
+        + _firestore(RISK_LOOK, minutes),
+        "Cloud Run: measure_risk": _requests(minutes) + risk_s * _second(MEMORY_GIB),
+        "Firestore: reconcile_positions, once an hour": _firestore(per_pass, hours)
+        + _firestore(RECONCILIATION_LOOK, looks),
+        "Firestore: webhooks": _firestore(WEBHOOK_LOOK, changes) + _firestore(WEBHOOK, changes),
+        "Cloud Run: create_webhook_deliveries": _requests(changes, memory_gib=SMALL_MEMORY_GIB),
+    }
+
+
+def ticking_function() -> float:
+    """USD a month of a function that ticks for the whole of each window, whatever it finds."""
+    return MONTH_S / 60 * (WINDOW_S * _second(SMALL_MEMORY_GIB) + PRICES.request)
+
+
 def _firestore(each: Operations, count: float) -> float:
     reads, writes, deletes = each.times(count)
     return reads * PRICES.read + writes * PRICES.write + deletes * PRICES.delete
@@ -134,15 +187,19 @@ def _pubsub(size: int, messages: float, *, deliveries: int) -> float:
     return max(size, 1_000) * messages * (1 + deliveries) * PRICES.pubsub_byte
 
 
-def _requests(count: float) -> float:
-    return count * (BILLED_S * (PRICES.cpu_s + MEMORY_GIB * PRICES.memory_gib_s) + PRICES.request)
+def _requests(count: float, *, memory_gib: float = MEMORY_GIB) -> float:
+    return count * (BILLED_S * _second(memory_gib) + PRICES.request)
+
+
+def _second(memory_gib: float) -> float:
+    return PRICES.cpu_s + memory_gib * PRICES.memory_gib_s
 
 
 _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def _tick_bytes() -> int:
-    """A tick of twenty assets with two sources each, on the wire."""
+def _tick_bytes(*, markets: int = ASSETS) -> int:
+    """A tick of twenty assets with two sources each, and so many markets' indexes, on the wire."""
     price = Decimal("1234.56789012")
     quotes = tuple(
         SourceQuote(
@@ -180,7 +237,7 @@ def _tick_bytes() -> int:
                     ),
                     quotes=quotes,
                 )
-                for number in range(20)
+                for number in range(ASSETS)
             ),
             markets=tuple(
                 MarketIndex(
@@ -190,7 +247,7 @@ def _tick_bytes() -> int:
                     rate_per_second=10**18,
                     reported_at=_MOMENT,
                 )
-                for number in range(20)
+                for number in range(markets)
             ),
         ).encode()
     )
@@ -216,7 +273,7 @@ def every_account_each_tick(load: Load) -> float:
     return _firestore(Operations(reads=1, writes=1), load.accounts * load.ticks)
 
 
-def page() -> str:
+def page(manifest: Manifest) -> str:
     """``docs/cost.md``."""
     loads = {
         "30 s": Load(),
@@ -239,8 +296,24 @@ def page() -> str:
         + " |",
         "| times as much | " + " | ".join(f"{naive[name] / totals[name]:,.0f}" for name in columns) + " |",
     ]
+    beside = lines_beside(Load())
+    beside_rows = [f"| {what} | {_dollars(amount)} |" for what, amount in beside.items()]
+    beside_rows.append(f"| **together** | **{_dollars(sum(beside.values()))}** |")
+    ticking = [
+        f"`{function.name}`"
+        for function in manifest.functions.values()
+        if "WINDOW_S" in function.settings and any(name.endswith("INTERVAL_S") for name in function.settings)
+    ]
     return _TEXT.format(
         table=head + "\n".join(rows),
+        beside="| USD a month | |\n|---|---:|\n" + "\n".join(beside_rows),
+        ticking=", ".join(ticking),
+        ticking_cost=_dollars(ticking_function()),
+        window=WINDOW_S,
+        tick_bytes=_tick_bytes(),
+        index_bytes=_tick_bytes() - _tick_bytes(markets=0),
+        assets=ASSETS,
+        block_s=RISK_BLOCK_S,
         quiet=QUIET_TICK,
         transition=TRANSITION,
         cold=COLD_LOAD.reads,
@@ -267,9 +340,24 @@ book; each account that changes its state adds {transition.writes} writes and {t
 {table}
 
 Assumed: {load.transitions_per_account_day:g} transition and {load.changes_per_account_day:g} change of
-positions per account and day; twenty assets; every request billed as 100 ms of one CPU and 2 GiB; three
-subscriptions on `market.prices.v1`; every pack rewritten at each packing. What else the platform does is not
-in it: fetching prices, relaying chains, delivering alerts, the gateway, BigQuery, storage.
+positions per account and day; {assets} assets; every request billed as 100 ms of one CPU and 2 GiB; three
+subscriptions on `market.prices.v1`; every pack rewritten at each packing. A tick is {tick_bytes:,} bytes, of
+which the indexes of {assets} markets, by which debts bear interest, are {index_bytes:,}; interest changes no
+document.
+
+Beside it, whatever the interval of ticks, with one chain and one webhook endpoint that is told of every
+change:
+
+{beside}
+
+The daily run is billed as {block_s:g} s of one CPU and 2 GiB for each 10,000 accounts; its loads into
+BigQuery cost nothing. A pass of `reconcile_positions` reads every account once an hour, on each chain.
+
+Functions that tick are billed for {window:g} s of each minute, whatever they find: {ticking_cost} a month for
+one CPU and 512 MiB, each of {ticking}.
+
+Not in it: their Firestore operations, applying events, the gateway, delivering alerts, BigQuery's storage and
+queries, storage.
 
 - **Prices.** Firestore Standard per 100,000 documents: reads {read:.2f}, writes {write:.2f}, deletes
   {delete:.2f} (<https://cloud.google.com/firestore/pricing>). Cloud Run {prices.cpu_s:.6f} per vCPU-second,

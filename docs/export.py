@@ -35,7 +35,7 @@ missing or malformed, refuses an emulator in a deployed service (`K_SERVICE`) an
 def documents(manifest: Manifest) -> dict[str, str]:
     """Every generated document's text by its path below the repository."""
     found = {"docs/functions.md": functions_page(manifest), "docs/settings.md": settings_page(manifest)}
-    found["docs/cost.md"] = f"{_GENERATED}\n{cost.page()}"
+    found["docs/cost.md"] = f"{_GENERATED}\n{cost.page(manifest)}"
     found.update({f"docs/events/{topic}.json": schema(topic) for topic in ADAPTERS})
     return found
 
