@@ -201,6 +201,16 @@ class Index:
 
 
 @dataclass(frozen=True)
+class Expiration:
+    """A collection whose documents Firestore deletes some time after the moment in one of their fields."""
+
+    __pydantic_config__ = _STRICT
+
+    collection: str
+    field: str
+
+
+@dataclass(frozen=True)
 class Column:
     """A column of a BigQuery table."""
 
@@ -260,6 +270,7 @@ class Manifest:
     schedules: Mapping[str, Schedule]
     gateway: Gateway
     indexes: tuple[Index, ...]
+    expirations: tuple[Expiration, ...]
     warehouse: Warehouse
 
 
@@ -319,6 +330,7 @@ def _expand(document: Mapping[str, Any]) -> dict[str, Any]:
         {**index, "fields": [_split(field, ("name", "mode"), "indexes") for field in index["fields"]]}
         for index in document.get("indexes", [])
     ]
+    expanded["expirations"] = document.get("expirations", [])
     warehouse = _mapping(document.get("warehouse"), "warehouse")
     expanded["warehouse"] = {
         **warehouse,

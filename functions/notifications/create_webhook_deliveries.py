@@ -2,7 +2,7 @@
 
 Trigger: ``settlement.events.v1``.
 Reads: ``webhook_endpoints``; ``escrows`` and ``dvp_escrows`` for the parties of an escrow.
-Writes: ``webhook_deliveries``, one per event and endpoint, due at once.
+Writes: ``webhook_deliveries``, one per event and endpoint, due at once unless the endpoint is off.
 Publishes: nothing.
 
 A delivery's id follows from event and endpoint, so that repeats create nothing. Retractions are deliveries of
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from shared.domain import dvp, escrows
 from shared.domain.steps import StepRecord
-from shared.domain.webhook_deliveries import WebhookDelivery, WebhookDeliveryStatus, webhook_delivery_id
+from shared.domain.webhook_deliveries import WebhookDelivery, new_delivery
 from shared.domain.webhooks import WebhookEndpoint, WebhookEventType
 from shared.errors import ConflictError, RetryableError
 from shared.events import topics
@@ -28,11 +28,6 @@ from shared.events.settlement import (
     AnyContractEvent,
     AnyDvpEvent,
     AnyEscrowEvent,
-    DvpCreated,
-    DvpDeposited,
-    DvpRefunded,
-    DvpSettled,
-    DvpWithdrawn,
     EventRetracted,
     MarketChanged,
     PositionChanged,
@@ -45,8 +40,6 @@ from shared.runtime.triggers import pubsub_function
 from shared.stores import database, dvp_escrows, webhook_deliveries, webhook_endpoints
 from shared.stores import escrows as escrow_documents
 from shared.stores.escrow_collection import escrow_id
-
-_DVP_EVENTS = (DvpCreated, DvpDeposited, DvpSettled, DvpRefunded, DvpWithdrawn)
 
 
 @pubsub_function(
@@ -73,7 +66,7 @@ def create_webhook_deliveries(event: AnyContractEvent | EventRetracted, context:
     retracted = isinstance(event, EventRetracted)
     body = webhook_body(event, happened_at=context.as_of if retracted else reported.block_time)
     now = clock.now()
-    created = [_delivery(endpoint, event, body, now) for endpoint in wanting]
+    created = [_delivery(endpoint, event, body, now) for endpoint in wanting if endpoint.receives(now)]
     deliveries = {delivery.delivery_id: delivery for delivery in created}
     try:
         _create(client, deliveries.values(), context)
@@ -88,7 +81,7 @@ def _concerned(client: database.Client, event: AnyContractEvent) -> frozenset[st
         return frozenset((event.account_id,))
     if isinstance(event, MarketChanged):
         return frozenset()
-    return _dvp_parties(client, event) if isinstance(event, _DVP_EVENTS) else _parties(client, event)
+    return _dvp_parties(client, event) if isinstance(event, AnyDvpEvent) else _parties(client, event)
 
 
 def _parties(client: database.Client, event: AnyEscrowEvent) -> frozenset[str] | None:
@@ -109,20 +102,11 @@ def _dvp_parties(client: database.Client, event: AnyDvpEvent) -> frozenset[str] 
 def _delivery(
     endpoint: WebhookEndpoint, event: AnyContractEvent | EventRetracted, body: bytes, now: datetime
 ) -> WebhookDelivery:
-    return WebhookDelivery(
-        delivery_id=webhook_delivery_id(endpoint.endpoint_id, event.event_id),
-        endpoint_id=endpoint.endpoint_id,
-        event_id=event.event_id,
-        event_type=event.kind,
-        body=body,
-        status=WebhookDeliveryStatus.PENDING,
-        attempts=(),
-        attempt_count=0,
-        tries=0,
-        next_attempt_at=now,
-        error=None,
-        created_at=now,
-    )
+    """Due at once; for an endpoint that is off, kept until its owner asks for it."""
+    delivery = new_delivery(endpoint.endpoint_id, event.event_id, event.kind, body, now)
+    if endpoint.enabled:
+        return delivery
+    return delivery.given_up(f"the endpoint is {endpoint.state}: {endpoint.reason}")
 
 
 def _create(client: database.Client, deliveries: Iterable[WebhookDelivery], context: Context) -> None:

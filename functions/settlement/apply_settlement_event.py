@@ -34,11 +34,6 @@ from shared.events.settlement import (
     AnyContractEvent,
     AnyDvpEvent,
     AnyEscrowEvent,
-    DvpCreated,
-    DvpDeposited,
-    DvpRefunded,
-    DvpSettled,
-    DvpWithdrawn,
     EventRetracted,
     MarketChanged,
     PositionChanged,
@@ -51,7 +46,6 @@ from shared.stores import accounts, database, dvp_escrows, escrows, markets, out
 from shared.stores.escrow_collection import escrow_id
 
 _ATTEMPTS = 5
-_DVP_EVENTS = (DvpCreated, DvpDeposited, DvpSettled, DvpRefunded, DvpWithdrawn)
 
 Step = TypeVar("Step")
 
@@ -72,7 +66,7 @@ def apply_settlement_event(event: AnyContractEvent | EventRetracted, context: Co
                 _apply_supply(reported, retracted_at, context)
             elif isinstance(reported, PositionChanged):
                 _apply_position(reported, retracted_at, context)
-            elif isinstance(reported, _DVP_EVENTS):
+            elif isinstance(reported, AnyDvpEvent):
                 _apply_step(_DVP, reported, dvp_step(reported), retracted_at, context)
             else:
                 _apply_step(_ESCROW, reported, escrow_step(reported), retracted_at, context)

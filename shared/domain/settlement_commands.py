@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from shared.domain.client_keys import CLIENT_KEY_RULE, is_client_key
+
 MAX_DEADLINE = timedelta(days=7)
 """A command may be carried out for so long: a signature that is valid for ever is one that gets forgotten."""
-
-_CLIENT_KEY = re.compile(r"[!-~]{1,128}")
 
 
 class CommandKind(StrEnum):
@@ -181,5 +180,5 @@ def check_client_key(client_key: str) -> None:
     Raises:
         CommandRefusedError: it is empty, too long, or has characters that do not print.
     """
-    if not _CLIENT_KEY.fullmatch(client_key):
-        raise CommandRefusedError("clientKey", "must have 1 to 128 printable ASCII characters, no spaces")
+    if not is_client_key(client_key):
+        raise CommandRefusedError("clientKey", CLIENT_KEY_RULE)

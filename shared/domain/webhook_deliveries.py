@@ -23,6 +23,9 @@ CLAIM = timedelta(seconds=60)
 """How long one process has to make an attempt and record it: longer than any attempt takes. Then it counts
 as not made, and is made again under the same webhook id."""
 
+RETENTION = timedelta(days=30)
+"""How long a delivery and its log are kept after it was created, or last asked for."""
+
 MAX_ATTEMPTS_KEPT = 20
 """Attempts that the log keeps of one delivery, the newest."""
 
@@ -58,7 +61,8 @@ class WebhookDelivery:
     """One event on its way to one endpoint. ``body`` is what is sent, the same bytes every time.
 
     ``tries`` counts the attempts of the present round of the schedule; asking for a delivery again begins a
-    new round. ``attempts`` are the newest ones, in order; ``attempt_count`` counts all.
+    new round. ``attempts`` are the newest ones, in order; ``attempt_count`` counts all. From
+    ``expires_at`` on the store may forget it.
     """
 
     delivery_id: str
@@ -73,6 +77,7 @@ class WebhookDelivery:
     next_attempt_at: datetime | None
     error: str | None
     created_at: datetime
+    expires_at: datetime
 
     @property
     def webhook_id(self) -> str:
@@ -119,7 +124,35 @@ class WebhookDelivery:
 
     def asked_again(self, now: datetime) -> WebhookDelivery:
         """To be tried at once, with the whole schedule before it, under the same webhook id."""
-        return replace(self, status=WebhookDeliveryStatus.PENDING, tries=0, next_attempt_at=now, error=None)
+        return replace(
+            self,
+            status=WebhookDeliveryStatus.PENDING,
+            tries=0,
+            next_attempt_at=now,
+            error=None,
+            expires_at=max(self.expires_at, now + RETENTION),
+        )
+
+
+def new_delivery(
+    endpoint_id: str, event_id: str, event_type: str, body: bytes, now: datetime
+) -> WebhookDelivery:
+    """An event that is due at an endpoint at once."""
+    return WebhookDelivery(
+        delivery_id=webhook_delivery_id(endpoint_id, event_id),
+        endpoint_id=endpoint_id,
+        event_id=event_id,
+        event_type=event_type,
+        body=body,
+        status=WebhookDeliveryStatus.PENDING,
+        attempts=(),
+        attempt_count=0,
+        tries=0,
+        next_attempt_at=now,
+        error=None,
+        created_at=now,
+        expires_at=now + RETENTION,
+    )
 
 
 def _fraction(delivery_id: str, attempt: int) -> float:

@@ -8,6 +8,8 @@ client's key may see at that moment: every account for a key that is not restric
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +19,15 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from shared.domain.api_keys import ApiKey
+from shared.domain.client_keys import CLIENT_KEY_RULE, is_client_key
 from shared.domain.public_addresses import is_public
 
 DISABLED_AFTER = timedelta(days=5)
 """An endpoint of which nothing was taken for so long is switched off."""
+
+HELD_FOR = timedelta(days=7)
+"""Events are kept for an endpoint that is off for so long after it was switched off; its owner may ask for
+them once it is on again."""
 
 SECRET_OVERLAP = timedelta(hours=24)
 """How long a secret that was replaced still signs beside the new one, unless asked otherwise."""
@@ -93,7 +100,7 @@ class WebhookEndpoint:
     """Where a client receives events. ``accounts`` None means every account; no ``event_types`` mean all.
 
     ``failing_since`` is the first failure after which nothing was taken; ``reason`` says why it is not
-    enabled.
+    enabled, ``off_since`` since when.
     """
 
     endpoint_id: str
@@ -107,6 +114,7 @@ class WebhookEndpoint:
     previous_secret: PreviousSecret | None
     failing_since: datetime | None
     created_at: datetime
+    off_since: datetime | None = None
 
     @property
     def enabled(self) -> bool:
@@ -120,14 +128,17 @@ class WebhookEndpoint:
             return (self.secret,)
         return (self.secret, previous.secret)
 
+    def receives(self, now: datetime) -> bool:
+        """Whether events are kept for it: it is on, or has not been off for longer than :data:`HELD_FOR`."""
+        return self.enabled or (self.off_since is not None and now - self.off_since <= HELD_FOR)
+
     def wants(self, event_type: WebhookEventType, concerned: frozenset[str], happened_at: datetime) -> bool:
         """Whether it is to be told of an event that concerns these accounts.
 
         What happened before it was registered is not: a back-fill announces years of events again.
         """
         return (
-            self.enabled
-            and happened_at >= self.created_at
+            happened_at >= self.created_at
             and (not self.event_types or event_type in self.event_types)
             and (self.accounts is None or not self.accounts.isdisjoint(concerned))
         )
@@ -143,13 +154,13 @@ class WebhookEndpoint:
         previous = PreviousSecret(self.secret, now + overlap) if overlap else None
         return replace(self, secret=secret, previous_secret=previous)
 
-    def switched(self, *, on: bool) -> WebhookEndpoint:
+    def switched(self, now: datetime, *, on: bool) -> WebhookEndpoint:
         """Enabled, or disabled by its owner; the same where it is so already."""
         if on == self.enabled:
             return self
         if on:
-            return replace(self, state=EndpointState.ENABLED, reason=None, failing_since=None)
-        return replace(self, state=EndpointState.DISABLED, reason="disabled by its owner")
+            return replace(self, state=EndpointState.ENABLED, reason=None, failing_since=None, off_since=None)
+        return replace(self, state=EndpointState.DISABLED, reason="disabled by its owner", off_since=now)
 
     def after_success(self) -> WebhookEndpoint:
         """After it took something."""
@@ -163,10 +174,10 @@ class WebhookEndpoint:
         failed = replace(self, failing_since=since)
         if status == 410:
             reason = f"it answered 410 Gone at {now.isoformat()}"
-            return replace(failed, state=EndpointState.GONE, reason=reason)
+            return replace(failed, state=EndpointState.GONE, reason=reason, off_since=now)
         if now - since >= DISABLED_AFTER:
             reason = f"nothing was taken since {since.isoformat()}; the last failure: {error}"
-            return replace(failed, state=EndpointState.FAILING, reason=reason)
+            return replace(failed, state=EndpointState.FAILING, reason=reason, off_since=now)
         return failed
 
 
@@ -230,3 +241,21 @@ def check_description(description: str) -> None:
     """
     if len(description) > MAX_DESCRIPTION:
         raise WebhookRefusedError("description", f"must have at most {MAX_DESCRIPTION} characters")
+
+
+def check_client_key(client_key: str) -> None:
+    """Make sure that a client's key can name a registration.
+
+    Raises:
+        WebhookRefusedError: it cannot.
+    """
+    if not is_client_key(client_key):
+        raise WebhookRefusedError("clientKey", CLIENT_KEY_RULE)
+
+
+def registration_hash(
+    url: str, description: str, named: Sequence[str], event_types: frozenset[WebhookEventType]
+) -> str:
+    """SHA-256 of what a client asks to be registered, in hexadecimal, whatever the order of what it names."""
+    asked = [url, description, sorted(set(named)), sorted(each.value for each in event_types)]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

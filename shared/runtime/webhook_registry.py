@@ -25,20 +25,30 @@ from shared.domain.webhooks import (
     WebhookEndpoint,
     WebhookEventType,
     WebhookRefusedError,
+    check_client_key,
     check_description,
     check_url,
     format_secret,
+    registration_hash,
     scope_of,
     sees_endpoint,
 )
 from shared.errors import ConflictError
 from shared.runtime import clock
-from shared.stores import database, webhook_deliveries, webhook_endpoints
+from shared.stores import database, webhook_deliveries, webhook_endpoints, webhook_registrations
 
 REDELIVERIES_AT_ONCE = 400
 """How many failed deliveries one request asks for again: what one commit holds."""
 
 _ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An endpoint, and whether it had been registered before under the same client key."""
+
+    endpoint: WebhookEndpoint
+    repeated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +68,26 @@ def register(
     description: str,
     account_ids: Sequence[str],
     event_types: frozenset[WebhookEventType],
+    client_key: str | None,
     now: datetime,
-) -> WebhookEndpoint:
+) -> Registered:
     """A new endpoint, with its secret. The key must see the accounts; without any they are the key's own.
+
+    The same again under the same ``client_key``, which belongs to the API key, is the same endpoint.
 
     Raises:
         WebhookRefusedError: naming the field to blame.
-        RetryableError: Firestore failed; sent again it may register a second one.
+        RetryableError: Firestore failed; sent again without a client key it may register a second one.
     """
     check_url(url, local=settings.environment.emulated)
     check_description(description)
+    client = database.connect(settings)
+    body_hash = registration_hash(url, description, account_ids, event_types)
+    if client_key is not None:
+        check_client_key(client_key)
+        known = _find_registered(client, key, client_key, body_hash)
+        if known is not None:
+            return Registered(known, repeated=True)
     endpoint = WebhookEndpoint(
         endpoint_id=f"whe_{clock.new_id()}",
         url=url,
@@ -81,10 +101,50 @@ def register(
         failing_since=None,
         created_at=now,
     )
-    commit = database.Commit(database.connect(settings))
+    commit = database.Commit(client)
     commit.create(webhook_endpoints.path(endpoint.endpoint_id), webhook_endpoints.encode(endpoint))
+    if client_key is not None:
+        registration = webhook_registrations.Registration(endpoint.endpoint_id, body_hash)
+        path = webhook_registrations.path(key.key_id, client_key)
+        commit.create(path, webhook_registrations.encode(registration, now))
+    try:
+        commit.apply()
+    except ConflictError:
+        # The same client key came twice at once.
+        known = None if client_key is None else _find_registered(client, key, client_key, body_hash)
+        if known is None:
+            raise
+        return Registered(known, repeated=True)
+    return Registered(endpoint, repeated=False)
+
+
+def _find_registered(
+    client: database.Client, key: ApiKey, client_key: str, body_hash: str
+) -> WebhookEndpoint | None:
+    """The endpoint that a client's key names already."""
+    registration = webhook_registrations.find(client, key.key_id, client_key)
+    if registration is None:
+        return None
+    if registration.body_hash != body_hash:
+        raise WebhookRefusedError("clientKey", "already names another registration: use a new one")
+    found = webhook_endpoints.find(client, registration.endpoint_id)
+    if found is None or not sees_endpoint(key, found[0]):
+        raise WebhookRefusedError("clientKey", "names an endpoint that was deleted: use a new one")
+    return found[0]
+
+
+def delete(settings: Settings, key: ApiKey, endpoint_id: str) -> None:
+    """Forget an endpoint and its secrets. What is on its way is given up; its log is kept until it expires.
+
+    Raises:
+        WebhookRefusedError: there is none of this id.
+        RetryableError: Firestore failed; the same may be sent again.
+    """
+    client = database.connect(settings)
+    _find(client, key, endpoint_id)
+    commit = database.Commit(client)
+    commit.delete(webhook_endpoints.path(endpoint_id))
     commit.apply()
-    return endpoint
 
 
 def change(settings: Settings, key: ApiKey, endpoint_id: str, wanted: EndpointChange) -> WebhookEndpoint:
@@ -110,14 +170,14 @@ def change(settings: Settings, key: ApiKey, endpoint_id: str, wanted: EndpointCh
     return _rewrite(settings, key, endpoint_id, changed)
 
 
-def switch(settings: Settings, key: ApiKey, endpoint_id: str, *, on: bool) -> WebhookEndpoint:
+def switch(settings: Settings, key: ApiKey, endpoint_id: str, *, on: bool, now: datetime) -> WebhookEndpoint:
     """The endpoint enabled, whatever had switched it off, or disabled.
 
     Raises:
         WebhookRefusedError: there is none of this id.
         RetryableError: Firestore failed; the same may be sent again.
     """
-    return _rewrite(settings, key, endpoint_id, lambda endpoint: endpoint.switched(on=on))
+    return _rewrite(settings, key, endpoint_id, lambda endpoint: endpoint.switched(now, on=on))
 
 
 def rotate(

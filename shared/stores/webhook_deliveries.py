@@ -8,7 +8,12 @@ from typing import Any
 
 from google.cloud import firestore
 
-from shared.domain.webhook_deliveries import WebhookAttempt, WebhookDelivery, WebhookDeliveryStatus
+from shared.domain.webhook_deliveries import (
+    RETENTION,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookDeliveryStatus,
+)
 from shared.stores import database
 
 COLLECTION = "webhook_deliveries"
@@ -43,6 +48,7 @@ def encode(delivery: WebhookDelivery) -> dict[str, Any]:
         "next_attempt_at": delivery.next_attempt_at,
         "error": delivery.error,
         "created_at": delivery.created_at,
+        "expires_at": delivery.expires_at,
     }
 
 
@@ -54,6 +60,7 @@ def encode_plan(delivery: WebhookDelivery) -> dict[str, Any]:
         "tries": delivery.tries,
         "next_attempt_at": delivery.next_attempt_at,
         "error": delivery.error,
+        "expires_at": delivery.expires_at,
     }
 
 
@@ -72,6 +79,8 @@ def decode(fields: Mapping[str, Any]) -> WebhookDelivery:
         next_attempt_at=fields["next_attempt_at"],
         error=fields["error"],
         created_at=fields["created_at"],
+        # Deliveries that were written before it was kept stay as long as those of today.
+        expires_at=fields.get("expires_at", fields["created_at"] + RETENTION),
     )
 
 

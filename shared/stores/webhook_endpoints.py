@@ -40,6 +40,7 @@ def encode(endpoint: WebhookEndpoint) -> dict[str, Any]:
         else {"secret": previous.secret, "expires_at": previous.expires_at},
         "failing_since": endpoint.failing_since,
         "created_at": endpoint.created_at,
+        "off_since": endpoint.off_since,
     }
 
 
@@ -60,6 +61,8 @@ def decode(fields: Mapping[str, Any]) -> WebhookEndpoint:
         else PreviousSecret(previous["secret"], previous["expires_at"]),
         failing_since=fields["failing_since"],
         created_at=fields["created_at"],
+        # Endpoints that were written before it was kept have none.
+        off_since=fields.get("off_since"),
     )
 
 

@@ -12,7 +12,7 @@ from google.cloud import firestore
 
 from shared.domain.dvp import DvpRole
 from shared.domain.webhook_deliveries import WebhookDeliveryStatus
-from shared.domain.webhooks import EndpointState, WebhookEventType
+from shared.domain.webhooks import HELD_FOR, EndpointState, WebhookEventType
 from shared.events import topics
 from shared.events.settlement import AnyContractEvent, EventRetracted
 from tests.contract_messages import (
@@ -143,6 +143,21 @@ def test_nobody_is_told_of_what_is_not_theirs_or_not_wanted_or_came_before(
     every = put_endpoint(store, URL)
     _push(call, market_changed(1))
     assert [each.endpoint_id for each in all_deliveries(store)] == [every.endpoint_id]
+
+
+def test_what_happens_while_an_endpoint_is_off_is_kept_for_a_week_and_not_sent(
+    call: Caller, store: firestore.Client
+) -> None:
+    account, now = new_address(), datetime.now(UTC)
+    off = {"accounts": [account], "state": EndpointState.DISABLED, "reason": "disabled by its owner"}
+    kept = put_endpoint(store, URL, **off, off_since=now - HELD_FOR + timedelta(hours=1))  # type: ignore[arg-type]
+    put_endpoint(store, URL, **off, off_since=now - HELD_FOR - timedelta(hours=1))  # type: ignore[arg-type]
+    for _ in range(2):
+        _push(call, position_changed(account, 1))
+    (delivery,) = all_deliveries(store)
+    assert (delivery.endpoint_id, delivery.status) == (kept.endpoint_id, WebhookDeliveryStatus.FAILED)
+    assert delivery.next_attempt_at is None
+    assert delivery.error == "the endpoint is disabled: disabled by its owner"
 
 
 def test_a_step_whose_escrow_is_not_known_yet_comes_again(call: Caller, store: firestore.Client) -> None:

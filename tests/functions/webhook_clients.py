@@ -58,6 +58,7 @@ def put_delivery(
         "attempt_count": 0,
         "tries": 0,
         "next_attempt_at": due,
+        "expires_at": datetime.now(UTC) + timedelta(days=30),
         "error": None,
         "created_at": due,
     }

@@ -20,7 +20,7 @@ from shared.domain.webhook_deliveries import webhook_delivery_id
 from tests.eventually import eventually
 from tests.gateway.conftest import Server, running
 from tests.gateway.lending_records import put_lending
-from tests.gateway.webhook_records import put_webhook
+from tests.gateway.webhook_records import endpoint_id, put_webhook
 from tests.gateway.world import ALL_SCOPES, TABLES_READ, World, address
 
 OURS, THEIRS = 1, 2
@@ -194,6 +194,7 @@ def accesses(number: int) -> list[Access]:
                 ("redeliverFailedWebhooks", "endpointId", endpoint, ', since: "2026-01-01T00:00:00Z"'),
                 ("enableWebhookEndpoint", "id", endpoint, ""),
                 ("disableWebhookEndpoint", "id", endpoint, ""),
+                ("deleteWebhookEndpoint", "id", endpoint_id(number + 1_000), ""),
             )
         ),
         _of("Query.stressScenarios", "{ stressScenarios { name } }", Scope.ACCOUNTS_READ),
@@ -304,6 +305,8 @@ def filled(world: World) -> Iterator[Server]:
             world.put_delivery(number)
             world.put_command(number)
             put_webhook(world, number)
+            # To be deleted.
+            put_webhook(world, number + 1_000, accounts=frozenset((address(number),)))
             put_lending(world, number)
         world.announce_tick(world.tick(1))
         eventually(lambda: server.query("{ marks { sequence } }", key=world.key())["marks"])

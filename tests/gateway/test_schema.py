@@ -62,6 +62,7 @@ def server(module_world: World) -> Iterator[Server]:
     module_world.put_dvp(7, seller=1)
     module_world.put_command(1)
     put_webhook(module_world, 1)
+    put_webhook(module_world, 3)
     put_lending(module_world, 1)
     module_world.project.provision_warehouse(*TABLES_READ)
     module_world.put_tick(module_world.tick(1))
@@ -92,6 +93,7 @@ def test_sample_operation_runs(path: Path, server: Server, module_world: World) 
         "from": "2026-01-01T00:00:00Z",
         "to": "2027-01-01T00:00:00Z",
         "endpointId": webhook_endpoint(module_world, 1).endpoint_id,
+        "deletedEndpointId": webhook_endpoint(module_world, 3).endpoint_id,
         "deliveryId": webhook_delivery(module_world, 1).delivery_id,
         "endpoint": {"url": "https://hooks.client.example/", "accountIds": [address(1)]},
         "change": {"description": "changed"},

@@ -49,6 +49,7 @@ def webhook_delivery(world: World, number: int) -> WebhookDelivery:
         next_attempt_at=world.now + timedelta(days=1),
         error=None,
         created_at=world.now - timedelta(hours=9),
+        expires_at=world.now + timedelta(days=29),
     )
 
 

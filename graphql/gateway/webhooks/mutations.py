@@ -1,11 +1,13 @@
-"""Registering, changing and switching webhook endpoints, rotating their secrets, and asking for deliveries
-again."""
+"""Registering, changing, switching and deleting webhook endpoints, rotating their secrets, and asking for
+deliveries again."""
 
 # Strawberry types its field decorator with Any once permissions are given.
 # mypy: disallow-untyped-decorators=False
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import strawberry
 
@@ -14,6 +16,7 @@ from gateway.permissions import NeedsWebhooksWriteScope, visible_account
 from gateway.scalars import DateTime
 from gateway.webhooks.types import (
     ChangeWebhookEndpointResult,
+    DeleteWebhookEndpointResult,
     FailedWebhooksRedelivered,
     RedeliverFailedWebhooksResult,
     RedeliverWebhookResult,
@@ -22,16 +25,21 @@ from gateway.webhooks.types import (
     RotateWebhookSecretResult,
     UpdateWebhookEndpointInput,
     WebhookEndpointChanged,
+    WebhookEndpointDeleted,
     WebhookEndpointRegistered,
+    WebhookEndpointRepeated,
     WebhookRedelivered,
     WebhookRefused,
     WebhookSecretRotated,
     delivery_type,
     endpoint_type,
 )
-from shared.domain.webhooks import SECRET_OVERLAP, WebhookEventType, WebhookRefusedError
+from shared.domain.webhooks import SECRET_OVERLAP, WebhookEndpoint, WebhookEventType, WebhookRefusedError
 from shared.runtime import webhook_registry
-from shared.runtime.webhook_registry import EndpointChange
+from shared.runtime.webhook_registry import EndpointChange, Registered
+
+Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 _OVERLAP_S = int(SECRET_OVERLAP.total_seconds())
 
@@ -53,20 +61,18 @@ class WebhookMutations:
             visible_account(info, value, f"input.accountIds.{place}")
             for place, value in enumerate(input.account_ids or ())
         ]
-        try:
-            endpoint = await info.context.stores.apply(
-                webhook_registry.register,
-                info.context.key,
-                url=input.url,
-                description=input.description,
-                account_ids=named,
-                # Strawberry hands on an enum variable's bare value.
-                event_types=frozenset(map(WebhookEventType, input.event_types or ())),
-                now=datetime.now(UTC),
-            )
-        except WebhookRefusedError as error:
-            return _refused(error)
-        return WebhookEndpointRegistered(endpoint=endpoint_type(endpoint), secret=endpoint.secret)
+        asked = info.context.stores.apply(
+            webhook_registry.register,
+            info.context.key,
+            url=input.url,
+            description=input.description,
+            account_ids=named,
+            # Strawberry hands on an enum variable's bare value.
+            event_types=frozenset(map(WebhookEventType, input.event_types or ())),
+            client_key=input.client_key,
+            now=datetime.now(UTC),
+        )
+        return await _answered(asked, _registered)
 
     @strawberry.mutation(
         permission_classes=[NeedsWebhooksWriteScope],
@@ -80,13 +86,8 @@ class WebhookMutations:
     ) -> ChangeWebhookEndpointResult:
         types = None if input.event_types is None else frozenset(map(WebhookEventType, input.event_types))
         wanted = EndpointChange(input.url, input.description, types)
-        try:
-            endpoint = await info.context.stores.apply(
-                webhook_registry.change, info.context.key, str(id), wanted
-            )
-        except WebhookRefusedError as error:
-            return _refused(error)
-        return WebhookEndpointChanged(endpoint=endpoint_type(endpoint))
+        asked = info.context.stores.apply(webhook_registry.change, info.context.key, str(id), wanted)
+        return await _answered(asked, _changed)
 
     @strawberry.mutation(
         permission_classes=[NeedsWebhooksWriteScope],
@@ -101,7 +102,8 @@ class WebhookMutations:
 
     @strawberry.mutation(
         permission_classes=[NeedsWebhooksWriteScope],
-        description="Send nothing more to an endpoint; what is on its way fails and may be asked for again.",
+        description="Send nothing more to an endpoint. What is on its way fails, and what happens in the next"
+        " seven days is kept as failed: redeliverFailedWebhooks sends it once the endpoint is enabled.",
     )
     async def disable_webhook_endpoint(
         self,
@@ -120,17 +122,25 @@ class WebhookMutations:
         id: strawberry.ID,  # noqa: A002
         overlap_s: int = _OVERLAP_S,
     ) -> RotateWebhookSecretResult:
-        try:
-            endpoint = await info.context.stores.apply(
-                webhook_registry.rotate,
-                info.context.key,
-                str(id),
-                overlap_s=overlap_s,
-                now=datetime.now(UTC),
-            )
-        except WebhookRefusedError as error:
-            return _refused(error)
-        return WebhookSecretRotated(endpoint=endpoint_type(endpoint), secret=endpoint.secret)
+        asked = info.context.stores.apply(
+            webhook_registry.rotate, info.context.key, str(id), overlap_s=overlap_s, now=datetime.now(UTC)
+        )
+        return await _answered(
+            asked,
+            lambda endpoint: WebhookSecretRotated(endpoint=endpoint_type(endpoint), secret=endpoint.secret),
+        )
+
+    @strawberry.mutation(
+        permission_classes=[NeedsWebhooksWriteScope],
+        description="Forget an endpoint and its secrets. What is on its way to it fails.",
+    )
+    async def delete_webhook_endpoint(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002
+    ) -> DeleteWebhookEndpointResult:
+        asked = info.context.stores.apply(webhook_registry.delete, info.context.key, str(id))
+        return await _answered(asked, lambda _: WebhookEndpointDeleted(id=id))
 
     @strawberry.mutation(
         permission_classes=[NeedsWebhooksWriteScope],
@@ -141,13 +151,10 @@ class WebhookMutations:
         info: Info,
         id: strawberry.ID,  # noqa: A002
     ) -> RedeliverWebhookResult:
-        try:
-            delivery = await info.context.stores.apply(
-                webhook_registry.redeliver, info.context.key, str(id), now=datetime.now(UTC)
-            )
-        except WebhookRefusedError as error:
-            return _refused(error)
-        return WebhookRedelivered(delivery=delivery_type(delivery))
+        asked = info.context.stores.apply(
+            webhook_registry.redeliver, info.context.key, str(id), now=datetime.now(UTC)
+        )
+        return await _answered(asked, lambda delivery: WebhookRedelivered(delivery=delivery_type(delivery)))
 
     @strawberry.mutation(
         permission_classes=[NeedsWebhooksWriteScope],
@@ -156,28 +163,39 @@ class WebhookMutations:
     async def redeliver_failed_webhooks(
         self, info: Info, endpoint_id: strawberry.ID, since: DateTime
     ) -> RedeliverFailedWebhooksResult:
-        try:
-            count, remaining = await info.context.stores.apply(
-                webhook_registry.redeliver_failed,
-                info.context.key,
-                str(endpoint_id),
-                since=since,
-                now=datetime.now(UTC),
-            )
-        except WebhookRefusedError as error:
-            return _refused(error)
-        return FailedWebhooksRedelivered(count=count, remaining=remaining)
+        asked = info.context.stores.apply(
+            webhook_registry.redeliver_failed,
+            info.context.key,
+            str(endpoint_id),
+            since=since,
+            now=datetime.now(UTC),
+        )
+        return await _answered(
+            asked, lambda found: FailedWebhooksRedelivered(count=found[0], remaining=found[1])
+        )
 
 
 async def _switch(info: Info, endpoint_id: str, *, on: bool) -> WebhookEndpointChanged | WebhookRefused:
+    asked = info.context.stores.apply(
+        webhook_registry.switch, info.context.key, endpoint_id, on=on, now=datetime.now(UTC)
+    )
+    return await _answered(asked, _changed)
+
+
+async def _answered(asked: Awaitable[Found], answer: Callable[[Found], Answer]) -> Answer | WebhookRefused:
+    """The answer made of what came of a request, or why it was refused."""
     try:
-        endpoint = await info.context.stores.apply(
-            webhook_registry.switch, info.context.key, endpoint_id, on=on
-        )
+        return answer(await asked)
     except WebhookRefusedError as error:
-        return _refused(error)
+        return WebhookRefused(field=error.field, reason=error.reason)
+
+
+def _registered(registered: Registered) -> WebhookEndpointRegistered | WebhookEndpointRepeated:
+    endpoint = registered.endpoint
+    if registered.repeated:
+        return WebhookEndpointRepeated(endpoint=endpoint_type(endpoint))
+    return WebhookEndpointRegistered(endpoint=endpoint_type(endpoint), secret=endpoint.secret)
+
+
+def _changed(endpoint: WebhookEndpoint) -> WebhookEndpointChanged:
     return WebhookEndpointChanged(endpoint=endpoint_type(endpoint))
-
-
-def _refused(error: WebhookRefusedError) -> WebhookRefused:
-    return WebhookRefused(field=error.field, reason=error.reason)

@@ -88,6 +88,7 @@ class WebhookDelivery:
     error: str | None = strawberry.field(description="What last stood in its way.")
     body: str
     created_at: DateTime
+    expires_at: DateTime = strawberry.field(description="Until when it can be seen and asked for again.")
 
 
 def delivery_type(stored: webhook_deliveries.WebhookDelivery) -> WebhookDelivery:
@@ -114,6 +115,7 @@ def delivery_type(stored: webhook_deliveries.WebhookDelivery) -> WebhookDelivery
         error=stored.error,
         body=stored.body.decode(),
         created_at=stored.created_at,
+        expires_at=stored.expires_at,
     )
 
 
@@ -126,6 +128,10 @@ class RegisterWebhookEndpointInput:
     )
     event_types: list[WebhookEventType] | None = strawberry.field(  # type: ignore[valid-type]
         default=None, description="Without any: everything."
+    )
+    client_key: str | None = strawberry.field(
+        default=None,
+        description="Names the registration for 30 days: the same key and endpoint are registered once.",
     )
 
 
@@ -142,6 +148,19 @@ class UpdateWebhookEndpointInput:
 class WebhookEndpointRegistered:
     endpoint: WebhookEndpoint
     secret: str
+
+
+@strawberry.type(
+    description="The endpoint was registered before under this client key, and nothing was done again. Its"
+    " secret was shown then: rotate it if it never came."
+)
+class WebhookEndpointRepeated:
+    endpoint: WebhookEndpoint
+
+
+@strawberry.type(description="There is no such endpoint any more.")
+class WebhookEndpointDeleted:
+    id: strawberry.ID
 
 
 @strawberry.type(description="The endpoint is now as it was asked for.")
@@ -173,8 +192,12 @@ class WebhookRefused:
 
 
 RegisterWebhookEndpointResult: TypeAlias = Annotated[
-    WebhookEndpointRegistered | WebhookRefused,
+    WebhookEndpointRegistered | WebhookEndpointRepeated | WebhookRefused,
     strawberry.union("RegisterWebhookEndpointResult"),
+]
+DeleteWebhookEndpointResult: TypeAlias = Annotated[
+    WebhookEndpointDeleted | WebhookRefused,
+    strawberry.union("DeleteWebhookEndpointResult"),
 ]
 ChangeWebhookEndpointResult: TypeAlias = Annotated[
     WebhookEndpointChanged | WebhookRefused,

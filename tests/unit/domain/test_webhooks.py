@@ -11,16 +11,19 @@ import pytest
 
 from shared.domain.api_keys import ApiKey, Scope
 from shared.domain.webhook_deliveries import (
+    RETENTION,
     RETRY_AFTER,
     WebhookAttempt,
     WebhookDelivery,
     WebhookDeliveryStatus,
     is_delivery_id,
+    new_delivery,
     retry_after,
     webhook_delivery_id,
 )
 from shared.domain.webhooks import (
     DISABLED_AFTER,
+    HELD_FOR,
     MAX_SECRET_OVERLAP,
     EndpointState,
     PreviousSecret,
@@ -29,6 +32,7 @@ from shared.domain.webhooks import (
     WebhookRefusedError,
     check_url,
     format_secret,
+    registration_hash,
     scope_of,
     sees_endpoint,
 )
@@ -103,7 +107,7 @@ def test_an_endpoint_wants_what_concerns_it_since_it_was_registered() -> None:
     assert not _endpoint().wants(kind, frozenset(), NOW)
     assert not _endpoint().wants(kind, concerned, NOW - timedelta(seconds=1))
     for state in (EndpointState.DISABLED, EndpointState.GONE, EndpointState.FAILING):
-        assert not _endpoint(state=state).wants(kind, concerned, NOW)
+        assert not _endpoint(state=state).receives(NOW)
 
 
 def test_a_rotated_secret_signs_beside_the_new_one_until_the_overlap_ends() -> None:
@@ -144,11 +148,11 @@ def test_an_endpoint_is_switched_off_by_410_at_once_and_by_failing_for_days() ->
     assert "timeout" in str(off.reason)
     # What was still on its way when it was switched off does not change why.
     assert off.after_failure(410, "HTTP 410", NOW) is off
-    on = off.switched(on=True)
+    on = off.switched(NOW, on=True)
     assert (on.state, on.reason, on.failing_since) == (EndpointState.ENABLED, None, None)
-    assert on.switched(on=True) is on
-    assert gone.switched(on=False) is gone
-    assert endpoint.switched(on=False).state is EndpointState.DISABLED
+    assert on.switched(NOW, on=True) is on
+    assert gone.switched(NOW, on=False) is gone
+    assert endpoint.switched(NOW, on=False).state is EndpointState.DISABLED
 
 
 @pytest.mark.parametrize(
@@ -187,24 +191,46 @@ def test_a_local_platform_takes_http_to_itself() -> None:
 
 
 def _delivery(number: int = 1) -> WebhookDelivery:
-    return WebhookDelivery(
-        delivery_id=webhook_delivery_id("whe_1", f"event-{number}"),
-        endpoint_id="whe_1",
-        event_id=f"event-{number}",
-        event_type="position_changed",
-        body=b"{}",
-        status=WebhookDeliveryStatus.PENDING,
-        attempts=(),
-        attempt_count=0,
-        tries=0,
-        next_attempt_at=NOW,
-        error=None,
-        created_at=NOW,
-    )
+    return new_delivery("whe_1", f"event-{number}", "position_changed", b"{}", NOW)
 
 
 def _attempt(status: int | None, at: datetime = NOW) -> WebhookAttempt:
     return WebhookAttempt(at, status, 12, None if status == 200 else f"HTTP {status}", "")
+
+
+def test_an_endpoint_that_is_off_has_events_kept_for_a_week() -> None:
+    endpoint = _endpoint()
+    assert endpoint.receives(NOW)
+    for off in (
+        endpoint.switched(NOW, on=False),
+        endpoint.after_failure(410, "HTTP 410", NOW),
+        _endpoint(failing_since=NOW - DISABLED_AFTER).after_failure(500, "HTTP 500", NOW),
+    ):
+        assert not off.enabled
+        assert off.receives(NOW + HELD_FOR)
+        assert not off.receives(NOW + HELD_FOR + timedelta(seconds=1))
+        assert off.switched(NOW + timedelta(days=9), on=True) == endpoint
+
+
+def test_equal_registrations_have_equal_hashes_and_others_do_not() -> None:
+    types = frozenset((WebhookEventType.DVP_CREATED, WebhookEventType.DVP_SETTLED))
+    first = registration_hash("https://a.example/", "", [ONE, TWO], types)
+    assert registration_hash("https://a.example/", "", [TWO, ONE, TWO], types) == first
+    others = [
+        registration_hash("https://b.example/", "", [ONE, TWO], types),
+        registration_hash("https://a.example/", "x", [ONE, TWO], types),
+        registration_hash("https://a.example/", "", [ONE], types),
+        registration_hash("https://a.example/", "", [ONE, TWO], frozenset()),
+    ]
+    assert len({first, *others}) == 5
+
+
+def test_a_delivery_is_kept_for_a_month_after_it_was_made_or_asked_for() -> None:
+    delivery = _delivery()
+    assert delivery.expires_at == NOW + RETENTION
+    assert delivery.attempted(_attempt(500)).expires_at == NOW + RETENTION
+    later = NOW + timedelta(days=20)
+    assert delivery.asked_again(later).expires_at == later + RETENTION
 
 
 def test_a_delivery_follows_the_schedule_and_is_then_given_up() -> None:
