@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from local.provision import provision_messaging
 from shared import config
 from shared.chain import blocks
 from shared.chain.contract_events import decode_log
+from shared.chain.new_heads import NewHeads
 from shared.events import topics
 from shared.manifest import load_manifest
 from shared.messaging import puller
@@ -45,6 +47,7 @@ from shared.runtime.context import Context
 from shared.runtime.relay.chain_relay import ChainRelay
 from shared.runtime.relay.sighting import look
 from shared.runtime.relay.working import begin
+from shared.runtime.waking import Alarm
 from shared.runtime.window import tick_under_lease
 from shared.stores import chain_cursors, database
 
@@ -53,7 +56,10 @@ ACCOUNTS, EVENTS_PER_BLOCK, BLOCK_RANGE = 200, 200, 100
 _PEER_PINS = Path(__file__).parent / "web3-peer" / "requirements.txt"
 _SUBSCRIPTION = f"archive_events--{topics.SETTLEMENT_EVENTS}"
 _MARK = 134_000
-"""Events per CPU-second of a decoder that was written for this by hand, without any checks."""
+"""Events per CPU-second of reading and decoding by hand into dictionaries, without any checks."""
+_MARK_MB = 119
+"""Its peak memory."""
+_EVENTS_BETWEEN_WORDS = 20_000
 _OVERHEAD_S = 0.05
 
 
@@ -140,7 +146,8 @@ class Bench:
         """Relay until everything is announced."""
         step = begin(self.context)
         target = self.head()
-        while self.cursor() < target:
+        while (cursor := self.cursor()) < target:
+            _say(f"announced up to block {cursor} of {target}")
             step()
 
 
@@ -150,22 +157,28 @@ def _ranges(first: int, last: int) -> list[tuple[int, int]]:
 
 
 def measure_reading(bench: Bench, with_web3: bool) -> list[Row]:
-    """Reading and decoding what is on the chain, against anvil alone and web3.py."""
+    """Reading and decoding what is on the chain, against anvil alone and web3.py; and what takes the time."""
     first, last = bench.start_block, bench.head()
     chain = bench.relay.chain
     (provider,) = bench.relay.nodes.providers
     wanted = bench.relay.wanted
     found = 0
-
-    def read() -> None:
-        nonlocal found
-        for start, end in _ranges(first, last):
-            headers = blocks.read_headers(provider, start, end)
-            for log in blocks.read_logs(provider, wanted, headers):
-                decode_log(chain, log, headers[int(log["blockNumber"], 16) - start].time)
-                found += 1
-
-    ours = timed(read)
+    headers_s = logs_s = decode_s = 0.0
+    for start, end in _ranges(first, last):
+        moments = [time.process_time()]
+        headers = blocks.read_headers(provider, start, end)
+        moments.append(time.process_time())
+        logs = blocks.read_logs(provider, wanted, headers)
+        moments.append(time.process_time())
+        for log in logs:
+            decode_log(chain, log, headers[int(log["blockNumber"], 16) - start].time)
+        moments.append(time.process_time())
+        found += len(logs)
+        headers_s += moments[1] - moments[0]
+        logs_s += moments[2] - moments[1]
+        decode_s += moments[3] - moments[2]
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
+    _say(f"read {found} events")
 
     def prove() -> None:
         view = look(bench.relay.nodes, chain, None)
@@ -175,24 +188,19 @@ def measure_reading(bench: Bench, with_web3: bool) -> list[Row]:
                 decode_log(chain, log, proven.headers[int(log["blockNumber"], 16) - start].time)
 
     proved = timed(prove)
-    pool = urllib3.PoolManager()
-
-    def serve() -> None:
-        for start, end in _ranges(first, last):
-            query = {"address": list(wanted.emitters), "topics": [list(wanted.topics)]}
-            span = {"fromBlock": hex(start), "toBlock": hex(end)}
-            call = {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [query | span]}
-            body = orjson.dumps(call)
-            answer = pool.request("POST", bench.rpc, body=body, headers={"Content-Type": "application/json"})
-            if b'"error"' in answer.data[:200]:
-                raise SystemExit(answer.data[:200].decode())
-
-    serving = found / timed(serve).wall_s
-    rate = found / ours.cpu_s
+    _say("proved them")
+    served = timed(lambda: _serve(bench, first, last, _unread))
+    parsed = timed(lambda: _serve(bench, first, last, orjson.loads))
+    serving = found / served.wall_s
+    rate = found / (headers_s + logs_s + decode_s)
     unit = "events/CPU-s"
     name = f"read and decode {found} events"
     rows = [
         Row(name, rate, unit, "anvil serving the logs, same run", serving, f"mark {_MARK}"),
+        Row(f"{name}: decoding alone", found / decode_s, unit, "mark", _MARK),
+        Row(f"{name}: logs over HTTP, checked", found / logs_s, unit, "orjson alone", found / parsed.cpu_s),
+        Row(f"{name}: headers, of {last - first + 1} blocks", found / headers_s, unit),
+        Row(f"{name}: peak memory of the process", memory_mb, "MB", "mark", _MARK_MB),
         Row(f"{name}, proven by receipts", found / proved.cpu_s, unit, "without proof", rate),
     ]
     if with_web3:
@@ -201,7 +209,30 @@ def measure_reading(bench: Bench, with_web3: bool) -> list[Row]:
             raise SystemExit(f"web3.py found {peer['events']} events, we {found}")
         other = found / peer["cpu_s"]
         rows.append(Row(name, rate, unit, "web3.py get_logs + process_log", other))
+        _say("web3.py read them")
     return rows
+
+
+def _serve(bench: Bench, first: int, last: int, parse: Callable[[bytes], object]) -> None:
+    """Have the same logs served by anvil."""
+    wanted = bench.relay.wanted
+    pool = urllib3.PoolManager()
+    for start, end in _ranges(first, last):
+        query = {"address": list(wanted.emitters), "topics": [list(wanted.topics)]}
+        span = {"fromBlock": hex(start), "toBlock": hex(end)}
+        body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [query | span]})
+        answer = pool.request("POST", bench.rpc, body=body, headers={"Content-Type": "application/json"})
+        if b'"error"' in answer.data[:200]:
+            raise SystemExit(answer.data[:200].decode())
+        parse(answer.data)
+
+
+def _unread(_answer: bytes) -> None:
+    """What is served is not looked at."""
+
+
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def _web3(bench: Bench, first: int, last: int) -> dict[str, float]:
@@ -217,6 +248,7 @@ def _web3(bench: Bench, first: int, last: int) -> dict[str, float]:
 def measure_relaying(bench: Bench, events: int) -> list[Row]:
     """From the chain to Pub/Sub, with the proofs, the outbox and the cursor."""
     timing = timed(bench.catch_up)
+    _say(f"relayed {events} events")
     taken = len(bench.take())
     if taken != events:
         raise SystemExit(f"{taken} of {events} events were published")
@@ -234,13 +266,17 @@ def measure_catching_up(bench: Bench, behind: int) -> list[Row]:
         events += 10
         bench.chain.client.call("anvil_mine", hex(49))
     timing = timed(bench.catch_up)
+    _say(f"caught up with {behind} blocks")
     if len(bench.take()) != events:
         raise SystemExit("events of the outage are missing")
     return [Row(f"catch up after {behind // 50 * 50} blocks with {events} events", timing.wall_s, "s")]
 
 
-def measure_latency(bench: Bench, count: int, interval_s: float) -> list[Row]:
-    """From a block that is there to its event in Pub/Sub, blocks coming at any moment of the interval."""
+def measure_latency(bench: Bench, count: int, interval_s: float, *, woken: bool) -> list[Row]:
+    """From a block that is there to its event in Pub/Sub, blocks coming at any moment of the interval.
+
+    ``woken``: by the node's new heads, as the function and the worker are, instead of by the interval alone.
+    """
     ended = threading.Event()
 
     def begin_until_ended() -> Callable[[], bool]:
@@ -254,12 +290,15 @@ def measure_latency(bench: Bench, count: int, interval_s: float) -> list[Row]:
         return tick
 
     def relay() -> None:
-        tick_under_lease(
-            database.connect(bench.context.settings),
-            bench.context,
-            interval_s=interval_s,
-            begin=begin_until_ended,
-        )
+        alarm = Alarm()
+        with NewHeads([bench.rpc.replace("http", "ws", 1)] if woken else [], alarm.ring):
+            tick_under_lease(
+                database.connect(bench.context.settings),
+                bench.context,
+                interval_s=interval_s,
+                begin=begin_until_ended,
+                wait=alarm.wait,
+            )
 
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
@@ -274,10 +313,13 @@ def measure_latency(bench: Bench, count: int, interval_s: float) -> list[Row]:
         latencies.append(max(0.0, published_at.timestamp() - mined_at))
     ended.set()
     thread.join()
-    limit_ms = (interval_s + _OVERHEAD_S) * 1_000
-    target = f"interval of {interval_s:g} s + {_OVERHEAD_S * 1_000:g} ms"
+    if woken:
+        target, limit_ms = f"{_OVERHEAD_S * 1_000:g} ms", _OVERHEAD_S * 1_000
+    else:
+        target = f"interval of {interval_s:g} s + {_OVERHEAD_S * 1_000:g} ms"
+        limit_ms = (interval_s + _OVERHEAD_S) * 1_000
     p50, p95 = statistics.median(latencies), statistics.quantiles(latencies, n=20)[-1]
-    name = f"block to published, {count} blocks"
+    name = f"block to published, {'woken by a WebSocket' if woken else 'polling'}, {count} blocks"
     return [
         Row(f"{name}, p50", p50 * 1_000, "ms", target, limit_ms),
         Row(f"{name}, p95", p95 * 1_000, "ms", target, limit_ms),
@@ -312,11 +354,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(hosts, Path(folder), options.interval_s)
         for start in range(0, options.events, EVENTS_PER_BLOCK):
             bench.mine(min(EVENTS_PER_BLOCK, options.events - start))
+            if start % _EVENTS_BETWEEN_WORDS == 0:
+                _say(f"made {start} of {options.events} events")
         rows = [
             *measure_reading(bench, not options.without_web3),
             *measure_relaying(bench, options.events),
             *measure_catching_up(bench, options.behind),
-            *measure_latency(bench, options.blocks, options.interval_s),
+            *measure_latency(bench, options.blocks, options.interval_s, woken=False),
+            *measure_latency(bench, options.blocks, options.interval_s, woken=True),
         ]
     report("chain_relay", rows)
     return 0

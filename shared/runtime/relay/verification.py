@@ -24,6 +24,8 @@ from shared.stores.announced_blocks import AnnouncedPart, Announcement
 
 _RECORDS = 200
 _MOST_REPAIRED = 200
+# What is announced as final must not hold up for long what is new at the head.
+_MOST_EVENTS = 400
 ANNOUNCED = "announced"
 """Stands for the provider where it is the announcements that differ from the chain."""
 
@@ -45,10 +47,8 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
     if last < first:
         return False
     records = announced_blocks.list_between(relay.database, relay.chain.chain_id, first, last, limit=_RECORDS)
-    if len(records) == _RECORDS and records[-1].block_number > first:
-        # The rest of its last block may be on the next page.
-        last = records[-1].block_number - 1
-        records = [record for record in records if record.block_number <= last]
+    last = _few_enough(records, first, last)
+    records = [record for record in records if record.block_number <= last]
     provider = view.others[0] if view.others else view.sight.provider
     others = [each for each in (view.sight.provider, *view.others) if each is not provider]
     size = relay.sizes[provider.name]
@@ -88,6 +88,19 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
     if differences:
         alerts.logs_incomplete(relay.context, relay.chain, differences)
     return last < deepest - RETAINED_BLOCKS
+
+
+def _few_enough(records: Sequence[AnnouncedPart], first: int, last: int) -> int:
+    """The last block up to which there is no more than one step's time is enough for; at least ``first``."""
+    events = 0
+    for record in records:
+        events += len(record.announcements)
+        if events > _MOST_EVENTS:
+            return max(first, record.block_number - 1)
+    if len(records) == _RECORDS:
+        # The rest of its last block may be on the next page.
+        return max(first, records[-1].block_number - 1)
+    return last
 
 
 def _announce(events: Sequence[ContractLogEvent], commit: database.Commit) -> None:

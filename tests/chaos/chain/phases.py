@@ -10,14 +10,14 @@ from shared.chain import blocks
 from shared.chain.rpc import RpcClient
 from tests.chaos.chain.crashing import Crashes
 from tests.chaos.chain.relays import Relays
-from tests.chaos.chain.stage import FINALITY, Stage
+from tests.chaos.chain.stage import BLOCK_RANGE, FINALITY, Stage
 
 _STILL = {"failing_fraction": 0.0, "lying_fraction": 0.0, "fork_fraction": 0.0, "most_blocks": 0.0}
 _LONGER_THAN_ANY_TIMEOUT_S = 11.0
 _STORM_PAUSE_S = 0.5
 _MOST_POINTS = 2_000
 _LARGE_BLOCK = 460
-_FAR_BEHIND = 1_200
+_FAR_BEHIND = 4 * BLOCK_RANGE
 
 Say = Callable[[str], None]
 

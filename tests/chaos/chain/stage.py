@@ -29,6 +29,7 @@ from tests.chaos.chain.relays import Relays, new_context
 
 ROOT = Path(__file__).resolve().parents[3]
 FINALITY = 24
+BLOCK_RANGE = 200
 CATCH_UP_S = 1_800.0
 _ACCOUNTS = 20
 _ESCROWS_PER_BLOCK = 100
@@ -60,7 +61,7 @@ class Stage:
         self.chain.set_balances(dict.fromkeys(self.accounts, 10**30))
         self._turn = 0
         network = self.deployment.network(start_block=self.start_block)
-        network["chains"][0] |= {"finality": FINALITY, "block_range": 500}
+        network["chains"][0] |= {"finality": FINALITY, "block_range": BLOCK_RANGE}
         description = folder / f"{name}.json"
         description.write_text(json.dumps(network))
         os.environ.update(
