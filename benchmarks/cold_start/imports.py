@@ -1,10 +1,11 @@
 """What each function imports before it can answer: its time against the framework's, and the libraries.
 
-    python -m benchmarks.cold_start.imports [--repeats 7] [--write]
+    python -m benchmarks.cold_start.imports [--repeats 4] [--write]
 
 Each start is a fresh interpreter that does what ``functions-framework --target <name>`` does before it
 listens: import the framework, then the function by way of ``main.py``, and check its settings. CPU time is
-compared, because it repeats on a machine that others use too; the starts of all functions take turns.
+compared, because it repeats on a machine that others use too; the starts take turns. Of functions that load
+the same libraries the first is measured: what tells them apart is some modules of ours.
 
 ``--write`` writes the libraries to ``tests/repository/imported_modules.json``, to which a test holds them.
 """
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.progress import say
 from benchmarks.results import Row, report
 from local.price_data import single_feed_prices
 from shared.config import SPECS
@@ -123,23 +125,39 @@ def imported_libraries() -> dict[str, list[str]]:
         return found
 
 
+def alike() -> dict[str, list[str]]:
+    """The first function of each set of libraries, and the others that load the same."""
+    committed = json.loads(MODULES_FILE.read_bytes())
+    by_libraries: dict[tuple[str, ...], list[str]] = {}
+    for function in functions():
+        by_libraries.setdefault(tuple(committed[function]), []).append(function)
+    return {first: others for first, *others in by_libraries.values()}
+
+
 def measure(repeats: int) -> list[Row]:
-    """The median start of every function, and of the framework alone, in turns."""
-    cpu: dict[str, list[float]] = {name: [] for name in ("", *functions())}
+    """The median start of one function of each set of libraries, and of the framework alone, in turns."""
+    measured = alike()
+    cpu: dict[str, list[float]] = {name: [] for name in ("", *measured)}
     wall: dict[str, list[float]] = {name: [] for name in cpu}
     with tempfile.TemporaryDirectory(prefix="fusion-prime-") as folder:
         starts = Starts(Path(folder))
         # The first start of each compiles what it imports.
         for name in cpu:
             starts.start(name)
-        for _ in range(repeats):
+        for repeat in range(1, repeats + 1):
+            say(f"start {repeat} of {repeats} of {len(cpu)} each")
             for name, times in cpu.items():
                 cpu_s, wall_s, _ = starts.start(name)
                 times.append(cpu_s * 1e3)
                 wall[name].append(wall_s * 1e3)
     alone = statistics.median(cpu[""])
-    note = "wall {:.0f} ms"
-    rows = [Row("framework alone", alone, "CPU ms", note=note.format(statistics.median(wall[""])))]
+
+    def note(name: str) -> str:
+        same = measured.get(name, [])
+        listed = f"; {', '.join(same)} load the same libraries" if same else ""
+        return f"wall {statistics.median(wall[name]):.0f} ms{listed}"
+
+    rows = [Row("framework alone", alone, "CPU ms", note=note(""))]
     rows += [
         Row(
             f"cold start of {name}",
@@ -147,9 +165,9 @@ def measure(repeats: int) -> list[Row]:
             "CPU ms",
             "the framework alone",
             alone,
-            note.format(statistics.median(wall[name])),
+            note(name),
         )
-        for name in functions()
+        for name in measured
     ]
     return rows
 
@@ -159,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--write", action="store_true", help="write the libraries, do not measure")
     options = parser.parse_args()
     if options.write:

@@ -15,14 +15,14 @@ framework for the use of backtesting (January 1996); Acerbi and Szekely, Backtes
 Risk (2014).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.special import xlogy
-from scipy.stats import binom, chi2, norm, t
+from scipy.special import bdtr, chdtrc, gammaln, ndtri, stdtrit, xlogy
 
 from shared.risk.positions import BoolArray, Float64Array, Int64Array
 from shared.risk.tail import tail_probability
@@ -139,7 +139,8 @@ def zone_bounds(n_observations: int, level: float) -> ZoneBounds:
     """Traffic light bounds for independent days: the most exceedances with P(X ≤ x) below 95 % and 99.99
     %."""
     counts = np.arange(n_observations + 1)
-    return _bounds(binom.cdf(counts, n_observations, tail_probability(level)))
+    cumulative = bdtr(counts, n_observations, tail_probability(level))
+    return _bounds(np.asarray(cumulative, dtype=np.float64))
 
 
 def overlapping_zone_bounds(
@@ -157,7 +158,7 @@ def overlapping_zone_bounds(
     if not 0.0 <= correlation <= 1.0:
         raise ValueError(f"correlation: {correlation} is outside 0..1")
     generator = np.random.default_rng(seed)
-    threshold = float(norm.ppf(tail_probability(level))) * np.sqrt(horizon_days)
+    threshold = float(ndtri(tail_probability(level))) * np.sqrt(horizon_days)
     n_days = n_observations + horizon_days - 1
     chunk = max(1, _BLOCK_DRAWS // (n_days * n_portfolios))
     histogram = np.zeros(n_observations * n_portfolios + 1, dtype=np.int64)
@@ -213,12 +214,12 @@ def z2_p_value(
     days."""
     alpha = tail_probability(level)
     if degrees_of_freedom is None:
-        quantile = float(norm.ppf(alpha))
-        shortfall = float(norm.pdf(quantile)) / alpha
+        quantile = float(ndtri(alpha))
+        shortfall = math.exp(-0.5 * quantile**2) / math.sqrt(2.0 * math.pi) / alpha
     else:
         nu = degrees_of_freedom
-        quantile = float(t.ppf(alpha, nu))
-        shortfall = float(t.pdf(quantile, nu)) / alpha * (nu + quantile**2) / (nu - 1.0)
+        quantile = float(stdtrit(nu, alpha))
+        shortfall = _t_density(quantile, nu) / alpha * (nu + quantile**2) / (nu - 1.0)
     generator = np.random.default_rng(seed)
     draw: Callable[[tuple[int, int]], Float64Array] = (
         generator.standard_normal
@@ -238,10 +239,16 @@ def _bernoulli(n: int, successes: int, probability: float) -> float:
     return float(xlogy(n - successes, 1.0 - probability) + xlogy(successes, probability))
 
 
+def _t_density(x: float, degrees_of_freedom: float) -> float:
+    nu = degrees_of_freedom
+    scale = math.exp(gammaln((nu + 1.0) / 2.0) - gammaln(nu / 2.0)) / math.sqrt(nu * math.pi)
+    return float(scale * (1.0 + x * x / nu) ** (-(nu + 1.0) / 2.0))
+
+
 def _chi2(statistic: float, degrees: int) -> LikelihoodRatio:
     # Equal likelihoods can differ by rounding below zero.
     ratio = max(0.0, statistic)
-    return LikelihoodRatio(ratio, float(chi2.sf(ratio, degrees)))
+    return LikelihoodRatio(ratio, float(chdtrc(degrees, ratio)))
 
 
 def _bounds(cumulative: Float64Array | Int64Array) -> ZoneBounds:
