@@ -98,13 +98,23 @@ class EventLayout:
         """
         if len(topics) != len(self.indexed) + 1 or topics[0] != self.topic:
             raise TerminalError(f"the log's topics are not those of {self.name}")
-        fields = {
-            name: read(words(value, 1)[0])
-            for (name, read), value in zip(self.indexed, topics[1:], strict=True)
-        }
-        plain = words(data, len(self.plain))
-        fields.update({name: read(word) for (name, read), word in zip(self.plain, plain, strict=True)})
-        return fields
+        if len(data) != 2 + len(self.plain) * 2 * WORD:
+            raise TerminalError(f"{len(data) // 2 - 1} bytes where {len(self.plain)} words were due")
+        if any(len(word) != 2 + 2 * WORD for word in topics):
+            raise TerminalError(f"a topic of {self.name} is not a word")
+        # In one piece, since taking logs apart is most of what reading a chain costs.
+        laid_out = words("".join([word[2:] for word in topics[1:]]) + data[2:], self.count)
+        return {name: read(word) for (name, read), word in zip(self.fields, laid_out, strict=True)}
+
+    @property
+    def fields(self) -> tuple[tuple[str, Any], ...]:
+        """Names and readers, in the order of topics and data."""
+        return (*self.indexed, *self.plain)
+
+    @property
+    def count(self) -> int:
+        """How many fields there are."""
+        return len(self.indexed) + len(self.plain)
 
 
 def event_layouts(contract_abi: Sequence[Mapping[str, Any]]) -> dict[str, EventLayout]:

@@ -24,11 +24,12 @@ _PLAIN_DECIMAL = r"-?[0-9]{1,80}(\.[0-9]{1,80})?"
 
 def _base_units(value: Any) -> int:
     """Accept an int or a string of decimal digits; a float has already lost digits."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if type(value) is int:
+        amount = value
+    elif isinstance(value, str) and re.fullmatch(r"[0-9]{1,78}", value):
+        amount = int(value)
+    else:
         raise ValueError("must be an integer in base units, as a string of digits")
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,78}", value):
-        raise ValueError("must be an integer in base units, as a string of digits")
-    amount = int(value)
     if not 0 <= amount <= UINT256_MAX:
         raise ValueError("must be between 0 and 2^256 - 1")
     return amount

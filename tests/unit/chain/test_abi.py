@@ -126,3 +126,15 @@ def test_a_log_is_decoded_by_its_layout() -> None:
 def test_a_log_of_another_layout_is_refused(topics: list[str]) -> None:
     with pytest.raises(TerminalError, match="not those of Transfer"):
         abi.event_layouts(ERC20)[TRANSFER].decode(topics, "0x" + "00" * 32)
+
+
+def test_topics_that_are_no_words_are_refused_even_where_their_lengths_add_up() -> None:
+    shifted = [TRANSFER, _topic_of(SENDER)[:-2], _topic_of(RECEIVER) + "b2"]
+    with pytest.raises(TerminalError, match="a topic of Transfer is not a word"):
+        abi.event_layouts(ERC20)[TRANSFER].decode(shifted, "0x" + "00" * 32)
+
+
+@pytest.mark.parametrize("data", ["0x", "0x" + "00" * 31, "0x" + "00" * 64, "0x" + "zz" * 32])
+def test_data_that_is_not_its_words_is_refused(data: str) -> None:
+    with pytest.raises(TerminalError):
+        abi.event_layouts(ERC20)[TRANSFER].decode([TRANSFER, _topic_of(SENDER), _topic_of(RECEIVER)], data)
