@@ -266,6 +266,7 @@ class BookEvaluator:
         became_unvalued, became_valued = self._update_unvalued(prices)
         is_due = self._needs_full_pass or self._looked_at > _REBASE_AFTER_SHARE * self.book.n_rows
         move = None if is_due else self._index.move(prices)
+        valuation = None
         if move is None:
             valuation = self.book.revalue(prices)
             rows = self._screen_all(valuation)
@@ -298,7 +299,7 @@ class BookEvaluator:
         )
         self._states[changed_rows] = current[changed]
         if move is None:
-            self._index.rebase(prices, self._states[: self.book.n_rows])
+            self._index.rebase(prices, self._states[: self.book.n_rows], valuation)
             self._looked_at = 0
             self._needs_full_pass = False
         else:

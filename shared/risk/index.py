@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from shared.risk.book import ABSENT, Book
+from shared.risk.book import ABSENT, Book, Valuation
 from shared.risk.margin import error_bound, stay_bounds
 from shared.risk.policy import MarginPolicy
 from shared.risk.positions import Float64Array, Int8Array, Int64Array, two_sided
@@ -113,16 +113,19 @@ class SafeRadiusIndex:
         self._is_hot = np.zeros(book.n_rows, dtype=bool)
         self._hot: _Bounds | None = None
 
-    def rebase(self, prices: Float64Array, states: Int8Array) -> None:
+    def rebase(self, prices: Float64Array, states: Int8Array, valuation: Valuation | None = None) -> None:
         """Make `prices` (see `two_sided`) the base. `states` (int8[n_rows]): the last state each row was
-        valued at, NEVER_EVALUATED if none.
+        valued at, NEVER_EVALUATED if none. `valuation`: the book's at `prices`, if it is at hand.
 
         Missing ones keep their former base value.
         """
         self._base = np.where(np.isnan(prices), self._base, prices)
         # Relative to it, with what the quotient and its product round off.
         self._per_move = (1.0 + _ROUNDING) / (self._base * self._scale)
-        collateral, debt = self.book.dot(self._base)
+        if valuation is None or valuation.unvalued.any():
+            collateral, debt = self.book.dot(self._base)
+        else:
+            collateral, debt = valuation.collateral_usd, valuation.debt_usd
         collateral_move, debt_move = self.book.dot(self._base * self._scale)
         radius = np.empty(states.size)
         # In chunks that stay in cache: the dozen passes over a large book would else be bound by memory.
