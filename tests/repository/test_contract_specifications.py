@@ -38,8 +38,8 @@ def test_every_outcome_names_a_test(tree: Path) -> None:
     assert _named(tree) <= _tests(), f"{tree.name} names tests that do not exist"
 
 
-@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.stem)
-def test_every_test_of_a_specified_file_is_in_a_tree(tree: Path) -> None:
-    source = tree.with_name(f"{tree.stem}.t.sol").read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", sorted(UNIT.glob("*.t.sol")), ids=lambda path: path.name)
+def test_every_unit_test_is_in_a_tree(path: Path) -> None:
     specified = set[str]().union(*map(_named, TREES))
-    assert set(_TEST.findall(source)) <= specified, f"{tree.stem}.t.sol has tests that no tree names"
+    tests = set(_TEST.findall(path.read_text(encoding="utf-8")))
+    assert tests <= specified, f"{path.name} has tests that no tree names"
