@@ -327,7 +327,7 @@ def _public_state(session: Session) -> dict[str, Any]:
     status = gateway.query("{ systemStatus { accountsByState { state accounts } deadLetters } }")
     return {
         "accounts": gateway.pages(
-            "accounts", "id version positions { chainId asset collateralBase debtBase }"
+            "accounts", "id version positions { chainId asset collateralBase debtShares }"
         ),
         "alerts": gateway.pages("alerts", ALERT),
         "deliveries": gateway.pages("deliveries", "id status attempt"),

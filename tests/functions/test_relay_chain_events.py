@@ -20,6 +20,7 @@ from local.escrows import (
     withdraw_escrow,
 )
 from shared.chain import blocks
+from shared.domain.interest import debt_of
 from shared.events import topics
 from shared.events.settlement import EscrowCreated, EscrowEvent, MarketChanged, PositionChanged
 from shared.stores import chain_cursors
@@ -67,17 +68,21 @@ def test_positions_and_escrows_are_announced_as_the_contracts_report_them(
 
     events = announced.events()
     positions = [event for event in events if isinstance(event, PositionChanged)]
-    assert [
-        (e.sequence, e.action, e.asset, e.amount_base, e.collateral_base, e.debt_base) for e in positions
-    ] == [
-        (1, "deposit", "ETH", 3 * ETH, 3 * ETH, 0),
-        (2, "borrow", "USDC", 1_000 * 10**6, 0, 1_000 * 10**6),
-        (3, "repay", "USDC", 400 * 10**6, 0, 600 * 10**6),
-        (4, "withdraw", "ETH", ETH, 2 * ETH, 0),
+    assert [(e.sequence, e.action, e.asset, e.amount_base, e.collateral_base) for e in positions] == [
+        (1, "deposit", "ETH", 3 * ETH, 3 * ETH),
+        (2, "borrow", "USDC", 1_000 * 10**6, 0),
+        (3, "repay", "USDC", 400 * 10**6, 0),
+        (4, "withdraw", "ETH", ETH, 2 * ETH),
     ]
+    # All in one block: no interest, but loan and payment are each rounded against the debtor.
+    for event, principal in zip(positions, (0, 1_000 * 10**6, 600 * 10**6, 0), strict=True):
+        assert 0 <= event.debt_base - principal <= 2
+    assert [e.debt_base for e in positions] == [debt_of(e.debt_shares, e.borrow_index) for e in positions]
     assert {event.account_id for event in positions} == {account}
     markets = [event for event in events if isinstance(event, MarketChanged)]
-    assert [(e.asset, e.rate_per_second) for e in markets] == [("USDC", 0), ("USDC", 0)]
+    assert [e.asset for e in markets] == ["USDC", "USDC"]
+    # More is lent after the loan than after the payment.
+    assert markets[0].rate_per_second > markets[1].rate_per_second > 0
     assert markets[1].sequence == markets[0].sequence + 1
     assert markets[1].cash_base == markets[0].cash_base + 400 * 10**6
     steps = [event for event in events if isinstance(event, EscrowEvent)]

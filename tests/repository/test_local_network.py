@@ -28,8 +28,8 @@ def test_the_vault_and_the_platform_believe_a_price_for_the_same_time() -> None:
     }
 
 
-def test_no_local_market_bears_interest() -> None:
-    """Stories compare amounts exactly, whenever they are told; tests/functions/test_interest.py has rates."""
+def test_every_local_market_bears_interest() -> None:
+    """So that whatever forgets interest shows on the local platform too."""
     for entry in NETWORK["assets"]:
         curve = entry["curve"]
-        assert (curve["baseBps"], curve["slopeBelowBps"], curve["slopeAboveBps"]) == (0, 0, 0)
+        assert min(curve["baseBps"], curve["slopeBelowBps"], curve["slopeAboveBps"], curve["kinkBps"]) > 0
