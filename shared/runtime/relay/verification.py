@@ -25,7 +25,7 @@ from shared.stores.announced_blocks import AnnouncedPart, Announcement
 _RECORDS = 200
 _MOST_REPAIRED = 200
 # What is announced as final must not hold up for long what is new at the head.
-_MOST_EVENTS = 400
+_MOST_EVENTS = 100
 ANNOUNCED = "announced"
 """Stands for the provider where it is the announcements that differ from the chain."""
 
