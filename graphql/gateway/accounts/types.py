@@ -10,6 +10,7 @@ from gateway.alerts.types import Alert, from_transition
 from gateway.context import Info
 from gateway.escrows.queries import escrow_page
 from gateway.escrows.types import Escrow
+from gateway.escrows.types import from_stored as from_escrow
 from gateway.lending.reading import supplies_of
 from gateway.lending.types import Supply
 from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
@@ -122,7 +123,7 @@ class Account:
         check_page_size(first)
         behind = decode_text_cursor(after)
         rows = await info.context.loaders.escrows_of_party.load((str(self.id), behind, first + 1))
-        return escrow_page(rows, first=first, after=after)
+        return escrow_page(rows, from_escrow, first=first, after=after)
 
 
 def from_account(info: Info, account: positions.Account) -> Account:

@@ -8,9 +8,9 @@ import strawberry
 
 from gateway.context import Info
 from gateway.dvp.types import DvpEscrow, DvpStatus, from_stored
-from gateway.escrows.queries import visible_parties
-from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
-from gateway.pagination import Connection, decode_text_cursor, encode_cursor, page
+from gateway.escrows.queries import escrow_page, list_visible
+from gateway.limits import DEFAULT_PAGE_SIZE
+from gateway.pagination import Connection
 from gateway.permissions import NeedsEscrowsScope
 from gateway.scalars import Address
 from shared.stores import dvp_escrows
@@ -41,19 +41,9 @@ class DvpQueries:
         status: DvpStatus | None = None,  # type: ignore[valid-type]
         party: Address | None = None,
     ) -> Connection[DvpEscrow]:
-        check_page_size(first)
-        rows = await info.context.stores.read(
-            dvp_escrows.list_page,
-            after=decode_text_cursor(after),
-            limit=first + 1,
-            # Strawberry hands on an enum variable's bare value.
-            status=None if status is None else DvpStatus(status),
-            parties=visible_parties(info.context.key, party),
+        # Strawberry hands on an enum variable's bare value.
+        wanted = None if status is None else DvpStatus(status)
+        rows = await list_visible(
+            info, dvp_escrows.list_page, first=first, after=after, status=wanted, party=party
         )
-        return page(
-            rows,
-            first=first,
-            after=after,
-            node=from_stored,
-            cursor=lambda stored: encode_cursor(stored.escrow_id),
-        )
+        return escrow_page(rows, from_stored, first=first, after=after)

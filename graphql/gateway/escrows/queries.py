@@ -4,18 +4,20 @@
 # mypy: disallow-untyped-decorators=False
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
 import strawberry
 
 from gateway.context import Info
 from gateway.escrows.types import Escrow, EscrowStatus, from_stored
 from gateway.limits import DEFAULT_PAGE_SIZE, check_page_size
-from gateway.pagination import Connection, decode_text_cursor, encode_cursor, page
+from gateway.pagination import Connection, Node, decode_text_cursor, encode_cursor, page
 from gateway.permissions import NeedsEscrowsScope
 from gateway.scalars import Address
 from shared.domain.api_keys import ApiKey
 from shared.stores import escrows
-from shared.stores.escrow_collection import escrow_id
-from shared.stores.escrows import StoredEscrow
+from shared.stores.escrow_collection import EscrowState, Stored, escrow_id
 
 
 @strawberry.type
@@ -41,17 +43,12 @@ class EscrowQueries:
         status: EscrowStatus | None = None,  # type: ignore[valid-type]
         party: Address | None = None,
     ) -> Connection[Escrow]:
-        check_page_size(first)
-        behind = decode_text_cursor(after)
-        rows = await info.context.stores.read(
-            escrows.list_page,
-            after=behind,
-            limit=first + 1,
-            # Strawberry hands on an enum variable's bare value.
-            status=None if status is None else EscrowStatus(status),
-            parties=visible_parties(info.context.key, party),
+        # Strawberry hands on an enum variable's bare value.
+        wanted = None if status is None else EscrowStatus(status)
+        rows = await list_visible(
+            info, escrows.list_page, first=first, after=after, status=wanted, party=party
         )
-        return escrow_page(rows, first=first, after=after)
+        return escrow_page(rows, from_stored, first=first, after=after)
 
 
 def visible_parties(key: ApiKey, party: str | None) -> frozenset[str] | None:
@@ -62,12 +59,42 @@ def visible_parties(key: ApiKey, party: str | None) -> frozenset[str] | None:
     return frozenset((party,)) if key.sees(party) else frozenset()
 
 
-def escrow_page(rows: list[StoredEscrow], *, first: int, after: str | None) -> Connection[Escrow]:
-    """A page of escrows."""
+async def list_visible(
+    info: Info,
+    list_page: Callable[..., list[Stored[EscrowState]]],
+    *,
+    first: int,
+    after: str | None,
+    status: StrEnum | None,
+    party: str | None,
+) -> list[Stored[EscrowState]]:
+    """Escrows of one kind that the key may see, in order of id, one more than a page has.
+
+    Args:
+        list_page: of the kind's store.
+    """
+    check_page_size(first)
+    return await info.context.stores.read(
+        list_page,
+        after=decode_text_cursor(after),
+        limit=first + 1,
+        status=status,
+        parties=visible_parties(info.context.key, party),
+    )
+
+
+def escrow_page(
+    rows: Sequence[Stored[EscrowState]],
+    node: Callable[[Stored[EscrowState]], Node],
+    *,
+    first: int,
+    after: str | None,
+) -> Connection[Node]:
+    """A page of escrows of one kind."""
     return page(
         rows,
         first=first,
         after=after,
-        node=from_stored,
+        node=node,
         cursor=lambda stored: encode_cursor(stored.escrow_id),
     )
