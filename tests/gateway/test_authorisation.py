@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -408,31 +409,29 @@ def test_header_forms(filled: Server, world: World) -> None:
         assert socket.receive() == {"type": "connection_ack"}
 
 
-@pytest.mark.parametrize("change", [{"enabled": False}, {"scopes": frozenset()}, {"accounts": frozenset()}])
-def test_a_key_that_is_taken_away_ends_its_streams(
-    filled: Server, world: World, change: dict[str, Any]
-) -> None:
+def test_a_key_that_is_taken_away_ends_its_streams(filled: Server, world: World) -> None:
     assert REMEMBERED_FOR_S + CHECK_INTERVAL_S < 9
-    key, other = world.key(), world.key()
+    changes: list[dict[str, Any]] = [{"enabled": False}, {"scopes": frozenset()}, {"accounts": frozenset()}]
+    keys, other = [world.key() for _ in changes], world.key()
     subscription = f'subscription {{ marginHealth(accountIds: ["{address(OURS)}"]) {{ kind }} }}'
-    with (
-        filled.socket(key) as socket,
-        filled.socket(other) as bystander,
-        filled.events(subscription, key=key) as events,
-    ):
-        socket.subscribe("1", subscription)
-        bystander.subscribe("1", subscription)
-        assert socket.next("1") == bystander.next("1") == {"kind": "SNAPSHOT"}
-        assert next(events)["data"]["marginHealth"]["kind"] == "SNAPSHOT"
-        world.change_key(key, **change)
-        code, reason = socket.closed()
-        assert code == 4403
-        assert "key" in reason
-        (error,) = next(events)["errors"]
-        assert error["extensions"]["code"] == "UNAUTHENTICATED"
-        assert next(events, None) is None
+    with ExitStack() as streams:
+        bystander, *sockets = (streams.enter_context(filled.socket(key)) for key in (other, *keys))
+        for socket in (bystander, *sockets):
+            socket.subscribe("1", subscription)
+            assert socket.next("1") == {"kind": "SNAPSHOT"}
+        sent = [streams.enter_context(filled.events(subscription, key=key)) for key in keys]
+        for events in sent:
+            assert next(events)["data"]["marginHealth"]["kind"] == "SNAPSHOT"
+        for key, change in zip(keys, changes, strict=True):
+            world.change_key(key, **change)
+        for socket, events in zip(sockets, sent, strict=True):
+            code, reason = socket.closed()
+            assert code == 4403
+            assert "key" in reason
+            (error,) = next(events)["errors"]
+            assert error["extensions"]["code"] == "UNAUTHENTICATED"
+            assert next(events, None) is None
         latest = filled.query("{ marks { sequence } }", key=other)["marks"]["sequence"]
         world.announce_tick(world.tick(latest + 1))
         assert bystander.next("1") == {"kind": "UPDATE"}
-    if "enabled" in change:
-        assert filled.post("{ marks { sequence } }", key=key).status_code == 401
+    assert filled.post("{ marks { sequence } }", key=keys[0]).status_code == 401
