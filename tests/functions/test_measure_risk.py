@@ -184,12 +184,9 @@ def test_the_house_loses_what_insolvent_accounts_owe(call: Caller, book: Book, p
         }
         assert set(parts) == {"USDC" if kind == "asset" else "31337"}
         assert sum(parts.values()) == pytest.approx(total["es_usd"])
+    parts_by_account = book.rows("house_account_risks", "account_id")
     for level, whole in totals.items():
-        by_account = {
-            row["account_id"]: row["es_usd"]
-            for row in book.rows("house_account_risks", "account_id")
-            if row["level"] == level
-        }
+        by_account = {row["account_id"]: row["es_usd"] for row in parts_by_account if row["level"] == level}
         assert set(by_account) == {address(1), address(2), address(3)}
         assert by_account[address(3)] == pytest.approx(2 * by_account[address(1)])
         assert sum(by_account.values()) == pytest.approx(whole["es_usd"])
