@@ -59,7 +59,7 @@ smoke: setup ## Play the same story without a page, assert it, print the latenci
 .PHONY: test
 test: setup ## Everything that must hold before a change lands.
 	@$(MAKE) -j2 --output-sync=target lint types test-contracts
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-contracts
 test-contracts: contracts

@@ -196,7 +196,7 @@ def by_graphql_core(executor: Executor[Any], event: Any) -> Any:
     return result.data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_equals_graphql_core(case: tuple[str, Any]) -> None:
     document, event = case

@@ -25,10 +25,9 @@ DAY = date(2026, 3, 1)
 KNOWN = datetime(2026, 4, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def warehouse(project: Project) -> Warehouse:
-    """The tables and views of the manifest, empty."""
-    project.provision_warehouse()
+def _tables(project: Project, *names: str) -> Warehouse:
+    """These tables and views of the manifest, empty; each costs the emulator a noticeable while."""
+    project.provision_warehouse(*names)
     return warehouse_client.connect(project.settings("BIGQUERY_DATASET", uses=("bigquery",)))
 
 
@@ -36,7 +35,8 @@ def _select(warehouse: Warehouse, statement: str) -> list[dict[str, Any]]:
     return [dict(row) for row in warehouse.client.query(statement).result()]
 
 
-def test_a_load_is_made_once_and_a_refused_one_may_be_made_again(warehouse: Warehouse) -> None:
+def test_a_load_is_made_once_and_a_refused_one_may_be_made_again(project: Project) -> None:
+    warehouse = _tables(project, "price_bars")
     rows = [bar("ETH", DAY + timedelta(days=n), 1600 + n, as_of=KNOWN) for n in range(3)]
     broken = [*rows, Row("price_bars", "x", {"asset": "ETH"})]
     with pytest.raises(RetryableError, match="BigQuery refused 4 rows of price_bars"):
@@ -57,7 +57,8 @@ def test_a_bigquery_that_is_away_fails_a_load_as_retryable_within_seconds(projec
     assert time.monotonic() - started < 30
 
 
-def test_the_bar_written_last_before_a_moment_is_the_close(warehouse: Warehouse) -> None:
+def test_the_bar_written_last_before_a_moment_is_the_close(project: Project) -> None:
+    warehouse = _tables(project, "price_bars")
     later = KNOWN + timedelta(hours=1)
     rows = [
         bar("ETH", DAY, "1600.000000000000000001", as_of=KNOWN - timedelta(days=9)),
@@ -101,7 +102,8 @@ def test_the_bar_written_last_before_a_moment_is_the_close(warehouse: Warehouse)
     assert closes.history.closes.dtype == np.float64
 
 
-def test_margin_events_are_the_transitions_of_the_history_each_once(warehouse: Warehouse) -> None:
+def test_margin_events_are_the_transitions_of_the_history_each_once(project: Project) -> None:
+    warehouse = _tables(project, "margin_history", "margin_events")
     account_id = new_address()
     event = margin_transition(account_id, 3)
     rows = [
@@ -120,7 +122,8 @@ def test_margin_events_are_the_transitions_of_the_history_each_once(warehouse: W
     )
 
 
-def test_hourly_exposures_show_the_same_kept_up_to_date_or_not(warehouse: Warehouse) -> None:
+def test_hourly_exposures_show_the_same_kept_up_to_date_or_not(project: Project) -> None:
+    warehouse = _tables(project, "margin_history", "hourly_exposures")
     """BigQuery keeps the result; here it is a plain view. Both are made of the same statement."""
     account_id, other = new_address(), new_address()
     hour = now().replace(minute=0, second=0, microsecond=0)
