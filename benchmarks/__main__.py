@@ -47,7 +47,8 @@ def main() -> int:
         if ended.returncode:
             failed.append(name)
     results: dict[str, Sequence[Row]] = {name: read(name) for name in names if name not in failed}
-    print("\n".join(table(results)))
+    if results:
+        print("\n".join(table(results)))
     for name, rows in results.items():
         draw(name, rows)
     if failed:
