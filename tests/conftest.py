@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from local.chain import Deployment, LocalChain
 from local.emulators import EmulatorHosts, running_emulators
 from local.price_data import single_feed_prices
 from local.provision import provision_messaging, provision_warehouse
@@ -198,3 +200,29 @@ def project(emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, tmp_path:
     """The project of one test."""
     with fresh_project(emulators, monkeypatch, tmp_path) as fresh:
         yield fresh
+
+
+@dataclass
+class DeployedChain:
+    """A chain that every test finds as it was right after the deployment."""
+
+    chain: LocalChain
+    deployment: Deployment
+    snapshot: str
+
+    def restore(self) -> None:
+        """Take back whatever was done since; blocks go on at the clock's time."""
+        client = self.chain.client
+        client.call("anvil_dropAllTransactions")
+        if not client.call("evm_revert", self.snapshot):
+            raise AssertionError(f"the chain lost its snapshot {self.snapshot}")
+        self.snapshot = client.call("evm_snapshot")
+        client.call("evm_setTime", int(time.time()))
+
+
+@pytest.fixture(scope="session")
+def deployed_chain(emulators: EmulatorHosts) -> DeployedChain:
+    """Our contracts on the session's chain, deployed once."""
+    chain = LocalChain(emulators.rpc)
+    deployment = chain.deploy()
+    return DeployedChain(chain, deployment, chain.client.call("evm_snapshot"))

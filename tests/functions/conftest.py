@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -18,11 +17,10 @@ from google.cloud import firestore
 from google.cloud.pubsub_v1 import SubscriberClient
 
 from local.chain import Deployment, LocalChain
-from local.emulators import EmulatorHosts
 from shared.chain import blocks
 from shared.events.base import Event
 from shared.events.registry import ADAPTERS
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, DeployedChain, Project
 from tests.messages import CHAIN_ID, new_address
 from tests.servers import closed_port
 
@@ -245,32 +243,6 @@ class Market:
         address = new_address()
         self.chain.set_balances({address: 1_000 * 10**18})
         return address
-
-
-@dataclass
-class DeployedChain:
-    """A chain that every test finds as it was right after the deployment."""
-
-    chain: LocalChain
-    deployment: Deployment
-    snapshot: str
-
-    def restore(self) -> None:
-        """Take back whatever was done since; blocks go on at the clock's time."""
-        client = self.chain.client
-        client.call("anvil_dropAllTransactions")
-        if not client.call("evm_revert", self.snapshot):
-            raise AssertionError(f"the chain lost its snapshot {self.snapshot}")
-        self.snapshot = client.call("evm_snapshot")
-        client.call("evm_setTime", int(time.time()))
-
-
-@pytest.fixture(scope="session")
-def deployed_chain(emulators: EmulatorHosts) -> DeployedChain:
-    """Our contracts on the session's chain, deployed once."""
-    chain = LocalChain(emulators.rpc)
-    deployment = chain.deploy()
-    return DeployedChain(chain, deployment, chain.client.call("evm_snapshot"))
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ import pytest
 
 from local.chain import CHAIN_ID, Deployment, LocalChain
 from local.describe_network import described, read_deployed
-from local.emulators import EmulatorHosts
 from shared.chain.rpc import quantity
 from shared.domain.fields import NetworkError
 from shared.domain.network import parse_network
-from tests.conftest import network_document
+from tests.conftest import DeployedChain, network_document
 
 CONTRACTS = Path(__file__).resolve().parents[3] / "contracts"
 FACTORS = {"ETH": 9_000, "WBTC": 8_500, "LINK": 7_000, "USDC": 9_750}
@@ -24,15 +23,16 @@ ADMIN = "0x" + "ad" * 20
 
 
 @pytest.fixture(scope="module")
-def chain(emulators: EmulatorHosts) -> LocalChain:
+def chain(deployed_chain: DeployedChain) -> LocalChain:
     """The session's chain."""
-    return LocalChain(emulators.rpc)
+    deployed_chain.restore()
+    return deployed_chain.chain
 
 
 @pytest.fixture(scope="module")
-def market(chain: LocalChain) -> Deployment:
+def market(chain: LocalChain, deployed_chain: DeployedChain) -> Deployment:
     """Whose tokens and feeds stand for those of a public chain."""
-    return chain.deploy()
+    return deployed_chain.deployment
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from local.chain import Deployment, LocalChain, Transaction, calldata
-from local.emulators import EmulatorHosts
 from local.escrows import (
     DvpTerms,
     EscrowTerms,
@@ -37,6 +36,7 @@ from shared.domain.escrows import Escrow, EscrowRole, EscrowStep, ReleasePolicy
 from shared.domain.network import parse_network
 from shared.domain.steps import StepRecord
 from shared.events.escrow_steps import dvp_step, escrow_step
+from tests.conftest import DeployedChain
 
 # The orders of Escrow.Status and DvpEscrow.Status; 0 is a clone that nobody has initialized.
 _STATUSES = ["", "created", "disputed", "released", "refunded", "resolved"]
@@ -47,15 +47,16 @@ _ETHER = 10**18
 
 
 @pytest.fixture(scope="module")
-def chain(emulators: EmulatorHosts) -> LocalChain:
+def chain(deployed_chain: DeployedChain) -> LocalChain:
     """The node that all tests share."""
-    return LocalChain(emulators.rpc)
+    deployed_chain.restore()
+    return deployed_chain.chain
 
 
 @pytest.fixture(scope="module")
-def deployment(chain: LocalChain) -> Deployment:
-    """Contracts of this file."""
-    return chain.deploy()
+def deployment(chain: LocalChain, deployed_chain: DeployedChain) -> Deployment:
+    """The contracts that all tests share; each test has an escrow of its own."""
+    return deployed_chain.deployment
 
 
 def _people(chain: LocalChain, count: int) -> list[str]:

@@ -21,21 +21,23 @@ from shared.chain.feeds import ChainFeeds
 from shared.domain.price_sources import PriceSource, SequencerFeed, SourceKind
 from shared.domain.quotes import SourceAnswer
 from shared.errors import RetryableError
+from tests.conftest import DeployedChain
 from tests.servers import Answer, closed_port, endpoint, rpc_proxy
 
 NOBODY = "0x" + "c0" * 20
 
 
 @pytest.fixture
-def chain(emulators: EmulatorHosts) -> LocalChain:
-    """The session's chain."""
-    return LocalChain(emulators.rpc)
+def chain(deployed_chain: DeployedChain) -> LocalChain:
+    """The session's chain, as it was deployed."""
+    deployed_chain.restore()
+    return deployed_chain.chain
 
 
 @pytest.fixture
-def deployment(chain: LocalChain) -> Deployment:
-    """Our contracts, freshly deployed."""
-    return chain.deploy()
+def deployment(chain: LocalChain, deployed_chain: DeployedChain) -> Deployment:
+    """Our contracts, as they were deployed."""
+    return deployed_chain.deployment
 
 
 @pytest.fixture

@@ -17,20 +17,22 @@ from shared.chain.ranges import RangeSize, read_range
 from shared.chain.rpc import NodeError, RpcClient
 from shared.domain.network import parse_network
 from shared.errors import RetryableError
+from tests.conftest import DeployedChain
 from tests.messages import new_address
 from tests.servers import Answer, closed_port, endpoint, rpc_proxy
 
 
 @pytest.fixture
-def chain(emulators: EmulatorHosts) -> LocalChain:
-    """The session's chain."""
-    return LocalChain(emulators.rpc)
+def chain(deployed_chain: DeployedChain) -> LocalChain:
+    """The session's chain, as it was deployed."""
+    deployed_chain.restore()
+    return deployed_chain.chain
 
 
 @pytest.fixture
-def deployment(chain: LocalChain) -> Deployment:
-    """Our contracts, freshly deployed."""
-    return chain.deploy()
+def deployment(chain: LocalChain, deployed_chain: DeployedChain) -> Deployment:
+    """Our contracts, as they were deployed."""
+    return deployed_chain.deployment
 
 
 def _account(chain: LocalChain) -> str:
