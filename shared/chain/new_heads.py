@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -115,7 +115,7 @@ class NewHeads:
         with self._lock:
             self._open.discard(connection)
 
-    def _heads(self, connection: ClientConnection) -> Any:
+    def _heads(self, connection: ClientConnection) -> Iterator[object]:
         """Each new head's hash.
 
         Raises:

@@ -91,7 +91,8 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
 
 
 def _few_enough(records: Sequence[AnnouncedPart], first: int, last: int) -> int:
-    """The last block up to which there is no more than one step's time is enough for; at least ``first``."""
+    """The last block up to which the records hold no more events than one look reads again; at least
+    ``first``, whose events are never divided."""
     events = 0
     for record in records:
         events += len(record.announcements)
