@@ -5,9 +5,9 @@ Source: the Contract ABI specification, https://docs.soliditylang.org/en/latest/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import Any
 
 from Crypto.Hash import keccak
@@ -15,6 +15,7 @@ from Crypto.Hash import keccak
 from shared.errors import TerminalError
 
 WORD = 32
+_ADDRESS_PADDING = bytes(12)
 
 
 def keccak256(data: bytes) -> bytes:
@@ -50,9 +51,16 @@ def address(word: bytes) -> str:
     Raises:
         TerminalError: the upper twelve bytes are not zero.
     """
-    if any(word[:12]):
+    if word[:12] != _ADDRESS_PADDING:
         raise TerminalError(f"0x{word.hex()} is not an address")
     return "0x" + word[12:].hex()
+
+
+def _bytes(digits: str) -> bytes:
+    try:
+        return bytes.fromhex(digits)
+    except ValueError as error:
+        raise TerminalError(f"{digits!r} is not hexadecimal") from error
 
 
 def words(data: str, count: int) -> list[bytes]:
@@ -61,34 +69,53 @@ def words(data: str, count: int) -> list[bytes]:
     Raises:
         TerminalError: the data is not hexadecimal or has another number of words.
     """
-    try:
-        raw = bytes.fromhex(data.removeprefix("0x"))
-    except ValueError as error:
-        raise TerminalError(f"{data!r} is not hexadecimal") from error
+    raw = _bytes(data.removeprefix("0x"))
     if len(raw) != count * WORD:
         raise TerminalError(f"{len(raw)} bytes where {count} words were due")
     return [raw[start : start + WORD] for start in range(0, len(raw), WORD)]
 
 
-_READERS = {"address": address, "bool": lambda word: bool(unsigned(word))}
+def _truth(word: bytes) -> bool:
+    return bool(unsigned(word))
 
 
-def _reader(kind: str) -> Any:
+def _reader(kind: str) -> Callable[[bytes], Any]:
     if kind.startswith("uint"):
         return unsigned
     if kind.startswith("int"):
         return signed
-    return _READERS[kind]
+    return {"address": address, "bool": _truth}[kind]
 
 
-@dataclass(frozen=True, slots=True)
 class EventLayout:
-    """How an event's fields lie in its topics and data."""
+    """How an event's fields lie in its topics and data.
 
-    name: str
-    topic: str
-    indexed: tuple[tuple[str, Any], ...]
-    plain: tuple[tuple[str, Any], ...]
+    Args:
+        name: the event's.
+        first_topic: the hash of its signature.
+        indexed: names and types of the fields in the topics behind it.
+        plain: names and types of the fields in the data.
+
+    Raises:
+        KeyError: a type that is not one static word.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        first_topic: str,
+        indexed: Sequence[tuple[str, str]],
+        plain: Sequence[tuple[str, str]],
+    ) -> None:
+        self.name = name
+        self.topic = first_topic
+        fields = (*indexed, *plain)
+        self._topic_count = 1 + len(indexed)
+        self._plain_count = len(plain)
+        self._names = tuple(field for field, _ in fields)
+        self._words = Struct(f"{WORD}s" * len(fields))
+        readers = [_reader(kind) for _, kind in fields]
+        self._readers = [(index, read) for index, read in enumerate(readers) if read is not unsigned]
 
     def decode(self, topics: Sequence[str], data: str) -> dict[str, Any]:
         """The fields of a log by name.
@@ -96,25 +123,22 @@ class EventLayout:
         Raises:
             TerminalError: the log does not have this layout.
         """
-        if len(topics) != len(self.indexed) + 1 or topics[0] != self.topic:
+        if len(topics) != self._topic_count or topics[0] != self.topic:
             raise TerminalError(f"the log's topics are not those of {self.name}")
-        if len(data) != 2 + len(self.plain) * 2 * WORD:
-            raise TerminalError(f"{len(data) // 2 - 1} bytes where {len(self.plain)} words were due")
-        if any(len(word) != 2 + 2 * WORD for word in topics):
+        if len(data) != 2 + self._plain_count * 2 * WORD:
+            raise TerminalError(f"{len(data) // 2 - 1} bytes where {self._plain_count} words were due")
+        if any(len(each) != 2 + 2 * WORD for each in topics):
             raise TerminalError(f"a topic of {self.name} is not a word")
-        # In one piece, since taking logs apart is most of what reading a chain costs.
-        laid_out = words("".join([word[2:] for word in topics[1:]]) + data[2:], self.count)
-        return {name: read(word) for (name, read), word in zip(self.fields, laid_out, strict=True)}
-
-    @property
-    def fields(self) -> tuple[tuple[str, Any], ...]:
-        """Names and readers, in the order of topics and data."""
-        return (*self.indexed, *self.plain)
-
-    @property
-    def count(self) -> int:
-        """How many fields there are."""
-        return len(self.indexed) + len(self.plain)
+        # All words in one piece, and as numbers first, since most are: taking logs apart is most of what
+        # reading a chain costs.
+        raw = _bytes("".join([each[2:] for each in topics[1:]]) + data[2:])
+        if len(raw) != self._words.size:
+            raise TerminalError(f"a word of {self.name} has gaps")
+        laid_out = self._words.unpack(raw)
+        values: list[Any] = list(map(int.from_bytes, laid_out))
+        for index, read in self._readers:
+            values[index] = read(laid_out[index])
+        return dict(zip(self._names, values, strict=True))
 
 
 def event_layouts(contract_abi: Sequence[Mapping[str, Any]]) -> dict[str, EventLayout]:
@@ -125,14 +149,10 @@ def event_layouts(contract_abi: Sequence[Mapping[str, Any]]) -> dict[str, EventL
             continue
         signature = f"{entry['name']}({','.join(field['type'] for field in entry['inputs'])})"
         layout = EventLayout(
-            name=entry["name"],
-            topic=topic(signature),
-            indexed=tuple(
-                (field["name"], _reader(field["type"])) for field in entry["inputs"] if field["indexed"]
-            ),
-            plain=tuple(
-                (field["name"], _reader(field["type"])) for field in entry["inputs"] if not field["indexed"]
-            ),
+            entry["name"],
+            topic(signature),
+            indexed=[(field["name"], field["type"]) for field in entry["inputs"] if field["indexed"]],
+            plain=[(field["name"], field["type"]) for field in entry["inputs"] if not field["indexed"]],
         )
         layouts[layout.topic] = layout
     return layouts

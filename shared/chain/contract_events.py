@@ -69,12 +69,12 @@ def decode_log(chain: Chain, log: Mapping[str, Any], block_time: int, revision: 
     if layout is None:
         raise TerminalError(f"the topic {log['topics'][0]} is not one of our events", field="topics.0")
     fields = layout.decode(log["topics"], log["data"])
-    log_index = quantity(log["logIndex"])
+    block_hash, log_index = log["blockHash"], quantity(log["logIndex"])
     place: dict[str, Any] = {
-        "event_id": contract_event_id(chain.chain_id, log["blockHash"], log_index),
+        "event_id": contract_event_id(chain.chain_id, block_hash, log_index),
         "chain_id": chain.chain_id,
         "block_number": quantity(log["blockNumber"]),
-        "block_hash": log["blockHash"],
+        "block_hash": block_hash,
         "block_time": datetime.fromtimestamp(block_time, UTC),
         "transaction_hash": log["transactionHash"],
         "log_index": log_index,

@@ -11,10 +11,13 @@ from shared.chain.completeness import ProvenLogs
 from shared.chain.rpc import Provider
 
 _GROWTH = 1.5
+_MOST_LOGS = 1_000
+"""So many of a range are announced in a few commits, and held in memory several times over."""
 
 
 class RangeSize:
-    """The range that a provider takes. Shrinks when it refuses one, grows while it answers.
+    """The range that a provider takes. Shrinks when it refuses one or the blocks are full of logs, grows
+    while it answers.
 
     Args:
         most: the longest range that is ever asked for.
@@ -37,10 +40,12 @@ class RangeSize:
         with self._lock:
             self._blocks = max(1, min(self._blocks, shorter))
 
-    def answered(self, asked: int) -> None:
-        """A range of ``asked`` blocks was answered."""
+    def answered(self, asked: int, logs: int) -> None:
+        """A range of ``asked`` blocks was answered, with so many logs."""
         with self._lock:
-            if asked >= self._blocks:
+            if logs > _MOST_LOGS:
+                self._blocks = max(1, min(self._blocks, asked * _MOST_LOGS // logs))
+            elif asked >= self._blocks:
                 self._blocks = min(self._most, max(asked + 1, int(asked * _GROWTH)))
 
 
@@ -74,7 +79,7 @@ def read_range(
             (logs,) = completeness.read_receipts(provider, wanted, part)
             done.append(ProvenLogs(part, logs))
         else:
-            size.answered(len(part))
+            size.answered(len(part), len(logs))
             done.append(completeness.prove(provider, others, wanted, part, logs))
         rest = rest[len(part) :]
     return ProvenLogs(

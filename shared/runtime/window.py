@@ -10,14 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 
 from shared.errors import RetryableError
 from shared.runtime import clock
 from shared.runtime.context import Context
-from shared.stores import database, leases
-
-LEASE = timedelta(seconds=5)
+from shared.runtime.held_lease import HeldLease
+from shared.stores import database
 
 _ending = threading.Event()
 
@@ -58,42 +56,32 @@ def tick_under_lease(
         RetryableError: the window ended while the last step was failing.
     """
     window_ends = clock.monotonic() + context.settings.window_s
-    lease: leases.Lease | None = None
     step: Callable[[], bool] | None = None
     succeeded = 0
     failure: RetryableError | None = None
-    while True:
-        started = clock.monotonic()
-        behind = False
-        try:
-            if lease is None or lease.until - clock.now() < LEASE / 2:
-                held = lease
-                lease = leases.acquire(
-                    client,
-                    context.function,
-                    owner=context.invocation_id,
-                    now=clock.now(),
-                    duration=LEASE,
-                )
-                if held is None or lease is None:
+    with HeldLease(client, context.function, context.invocation_id) as lease:
+        while True:
+            started = clock.monotonic()
+            behind = False
+            try:
+                if not lease.is_held():
                     step = None
-            if lease is not None:
-                step = step or begin()
-                behind = step()
-                succeeded += 1
-            failure = None
-        except RetryableError as error:
-            failure = error
-            _log.warning("tick failed, will try again", extra={"reason": str(error)})
-            step = None
-        wait_s = 0.0 if behind else max(0.0, started + interval_s - clock.monotonic())
-        if _ending.is_set() or clock.monotonic() + wait_s >= window_ends:
-            break
-        (clock.pause if lease is None else wait)(wait_s)
-        if _ending.is_set():
-            break
-    if lease is not None:
-        leases.release(client, lease)
+                    lease.take()
+                if lease.is_held():
+                    step = step or begin()
+                    behind = step()
+                    succeeded += 1
+                failure = None
+            except RetryableError as error:
+                failure = error
+                _log.warning("tick failed, will try again", extra={"reason": str(error)})
+                step = None
+            wait_s = 0.0 if behind else max(0.0, started + interval_s - clock.monotonic())
+            if _ending.is_set() or clock.monotonic() + wait_s >= window_ends:
+                break
+            (wait if lease.is_held() else clock.pause)(wait_s)
+            if _ending.is_set():
+                break
     if failure is not None:
         raise failure
     return succeeded

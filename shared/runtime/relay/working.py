@@ -16,6 +16,8 @@ from shared.runtime.relay.verification import verify_next
 from shared.stores import chain_sync, database
 
 _FIGURES_EVERY = timedelta(seconds=5)
+_VERIFIED_EVERY_S = 1.0
+"""Blocks become final as they come; read a second time one by one, each would hold up the one behind it."""
 
 
 def begin(context: Context) -> Callable[[], bool]:
@@ -45,6 +47,7 @@ class _Reporting:
     def __init__(self, relay: ChainRelay) -> None:
         self._relay = relay
         self._reported_at = clock.now() - _FIGURES_EVERY
+        self._verified_at = clock.monotonic() - _VERIFIED_EVERY_S
 
     def step(self) -> bool | str:
         """One look; whether there is more to read, or why it failed."""
@@ -54,10 +57,18 @@ class _Reporting:
                 return False
             view, progress, behind = seen
             self._report(view, progress)
-            return behind or verify_next(self._relay, view, progress)
+            return behind or self._verify(view, progress)
         except RetryableError as error:
             self._relay.counts["retries"] += 1
             return f"{self._relay.chain.name}: {error}"
+
+    def _verify(self, view: View, progress: ChainProgress) -> bool:
+        if clock.monotonic() - self._verified_at < _VERIFIED_EVERY_S:
+            return False
+        more = verify_next(self._relay, view, progress)
+        if not more:
+            self._verified_at = clock.monotonic()
+        return more
 
     def _report(self, view: View, progress: ChainProgress) -> None:
         now = clock.now()

@@ -134,7 +134,9 @@ def test_topics_that_are_no_words_are_refused_even_where_their_lengths_add_up() 
         abi.event_layouts(ERC20)[TRANSFER].decode(shifted, "0x" + "00" * 32)
 
 
-@pytest.mark.parametrize("data", ["0x", "0x" + "00" * 31, "0x" + "00" * 64, "0x" + "zz" * 32])
+@pytest.mark.parametrize(
+    "data", ["0x", "0x" + "00" * 31, "0x" + "00" * 64, "0x" + "zz" * 32, "0x" + "00" * 31 + "  "]
+)
 def test_data_that_is_not_its_words_is_refused(data: str) -> None:
     with pytest.raises(TerminalError):
         abi.event_layouts(ERC20)[TRANSFER].decode([TRANSFER, _topic_of(SENDER), _topic_of(RECEIVER)], data)

@@ -163,11 +163,25 @@ def test_a_range_follows_the_hint_else_halves_down_to_one_block_and_grows_again(
     assert size.blocks == 1
     seen = [size.blocks]
     while seen[-1] < 2_000:
-        size.answered(size.blocks)
+        size.answered(size.blocks, logs=0)
         seen.append(size.blocks)
     assert seen == sorted(seen)
     assert len(seen) < 25
     # What was answered for a range shorter than the present one says nothing.
     size.refused(2_000, None)
-    size.answered(10)
+    size.answered(10, logs=5)
     assert size.blocks == 1_000
+
+
+def test_a_range_is_shorter_where_blocks_are_full() -> None:
+    size = RangeSize(2_000)
+    size.answered(2_000, logs=100_000)
+    assert size.blocks == 20
+    size.answered(20, logs=1_000)
+    assert size.blocks == 30
+    size.answered(30, logs=1_500)
+    assert size.blocks == 20
+    size.answered(1, logs=50_000)
+    assert size.blocks == 1
+    size.answered(1, logs=0)
+    assert size.blocks == 2
