@@ -17,6 +17,8 @@ SEED ?= 1
 CHAOS ?=
 
 export PYTHONPATH := .:graphql
+# The tests start hundreds of processes: each would compile all that it imports, where it may not keep it.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List the commands.
@@ -42,11 +44,14 @@ contracts/node_modules/.installed: contracts/package-lock.json contracts/package
 contracts: contracts/node_modules/.installed ## Compile the contracts.
 	@cd contracts && npm run --silent build
 
-.PHONY: setup
-setup: prerequisites ## Install everything into this folder: Python, npm, contracts, emulators.
-	@$(MAKE) -j2 $(VENV)/.installed contracts
+.PHONY: emulators
+emulators: $(VENV)/.installed
 	@$(BIN)/python -m local.bigquery_emulator install
 	@$(BIN)/python -m local.emulators archive
+
+.PHONY: setup
+setup: prerequisites ## Install everything into this folder: Python, npm, contracts, emulators.
+	@$(MAKE) -j2 contracts emulators
 
 .PHONY: demo
 demo: setup ## Start the platform and play a market crash; ACCOUNTS=100 SCENARIO=crash. Ctrl-C ends it.
@@ -57,9 +62,14 @@ smoke: setup ## Play the same story without a page, assert it, print the latenci
 	@$(BIN)/python -m local.smoke --accounts $(ACCOUNTS) --scenario $(SCENARIO) --seed $(SEED) --shards $(SHARDS)
 
 .PHONY: test
-test: setup ## Everything that must hold before a change lands.
-	@$(MAKE) -j2 --output-sync=target lint types test-contracts
+test: prerequisites ## Everything that must hold before a change lands.
+	@$(MAKE) -j2 --output-sync=target test-contracts emulators lint types collection
 	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+# Compiles the tests once; the processes that then run them start at the same moment and would each do so.
+.PHONY: collection
+collection: $(VENV)/.installed
+	@$(BIN)/python -m pytest -qq --collect-only | sed '/\.py: [0-9]*$$/d; /^$$/d'
 
 .PHONY: test-contracts
 test-contracts: contracts

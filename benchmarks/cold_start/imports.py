@@ -8,6 +8,8 @@ compared, because it repeats on a machine that others use too; the starts take t
 the same libraries the first is measured: what tells them apart is some modules of ours.
 
 ``--write`` writes the libraries to ``tests/repository/imported_modules.json``, to which a test holds them.
+They need no fresh interpreter each: one loads what every start does, the framework and the triggers by which
+``main.py`` checks a function's settings, and forks for each function.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.progress import say
 from benchmarks.results import Row, report
@@ -34,17 +38,35 @@ _START = """
 import json, sys, time
 wall, cpu = time.perf_counter(), time.process_time()
 import functions_framework
-if sys.argv[1]:
-    functions_framework.create_app(target=sys.argv[1], source=sys.argv[2])
-wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-paths = {
-    name: getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
-    for name, module in list(sys.modules.items())
-}
-libraries = [
-    name for name, path in paths.items() if "site-packages" in str(path) and not name.startswith("_")
-]
-print(json.dumps({"wall_s": wall, "cpu_s": cpu, "libraries": libraries}))
+if sys.argv[2]:
+    functions_framework.create_app(target=sys.argv[2], source=sys.argv[1])
+print(json.dumps({"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}))
+"""
+
+_LOAD = """
+import json, os, sys
+import functions_framework
+
+def tell(name):
+    paths = {
+        module: getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", [])), "")
+        for module, loaded in list(sys.modules.items())
+    }
+    installed = [module for module, path in paths.items() if "site-packages" in str(path)]
+    print(json.dumps([name, [module for module in installed if not module.startswith("_")]]), flush=True)
+
+tell("functions_framework")
+import shared.runtime.triggers
+
+for function in sys.argv[2:]:
+    child = os.fork()
+    if child == 0:
+        functions_framework.create_app(target=function, source=sys.argv[1])
+        tell(function)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if status:
+        sys.exit(f"{function} did not start")
 """
 
 
@@ -82,7 +104,7 @@ def _network() -> dict[str, object]:
 
 
 class Starts:
-    """Fresh interpreters that start one function each."""
+    """Fresh interpreters with the settings of every function."""
 
     def __init__(self, folder: Path) -> None:
         network = folder / "network.json"
@@ -93,19 +115,26 @@ class Starts:
         self._environment = inherited | settings | {"PYTHONPATH": str(ROOT)}
         self._folder = folder
 
-    def start(self, function: str = "") -> tuple[float, float, set[str]]:
-        """CPU and wall seconds until a function could listen, and the libraries loaded; the framework alone
-        where none is named."""
+    def _run(self, program: str, *functions: str) -> list[Any]:
         ended = subprocess.run(
-            [sys.executable, "-c", _START, function, str(ROOT / "main.py")],
+            [sys.executable, "-c", program, str(ROOT / "main.py"), *functions],
             env=self._environment,
             cwd=self._folder,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
-        answer = json.loads(ended.stdout.splitlines()[-1])
-        return answer["cpu_s"], answer["wall_s"], {library(name) for name in answer["libraries"]}
+        return [json.loads(line) for line in ended.stdout.splitlines()]
+
+    def start(self, function: str = "") -> tuple[float, float]:
+        """CPU and wall seconds until a function could listen; the framework alone where none is named."""
+        (answer,) = self._run(_START, function)
+        return answer["cpu_s"], answer["wall_s"]
+
+    def loaded(self, functions: Sequence[str]) -> dict[str, set[str]]:
+        """The libraries loaded once each of these functions could listen, and by the framework alone."""
+        answers = self._run(_LOAD, *functions)
+        return {name: {library(module) for module in modules} for name, modules in answers}
 
 
 def functions() -> list[str]:
@@ -116,13 +145,10 @@ def functions() -> list[str]:
 def imported_libraries() -> dict[str, list[str]]:
     """The libraries that each function loads beyond those of the framework, and the framework's, in order."""
     with tempfile.TemporaryDirectory(prefix="fusion-prime-") as folder:
-        starts = Starts(Path(folder))
-        _, _, framework = starts.start()
-        found = {"functions_framework": sorted(framework)}
-        for function in functions():
-            _, _, libraries = starts.start(function)
-            found[function] = sorted(libraries - framework)
-        return found
+        loaded = Starts(Path(folder)).loaded(functions())
+    framework = loaded.pop("functions_framework")
+    beyond = {function: sorted(libraries - framework) for function, libraries in loaded.items()}
+    return {"functions_framework": sorted(framework), **beyond}
 
 
 def alike() -> dict[str, list[str]]:
@@ -147,7 +173,7 @@ def measure(repeats: int) -> list[Row]:
         for repeat in range(1, repeats + 1):
             say(f"start {repeat} of {repeats} of {len(cpu)} each")
             for name, times in cpu.items():
-                cpu_s, wall_s, _ = starts.start(name)
+                cpu_s, wall_s = starts.start(name)
                 times.append(cpu_s * 1e3)
                 wall[name].append(wall_s * 1e3)
     alone = statistics.median(cpu[""])

@@ -28,7 +28,7 @@ HEAVY = {
 
 @pytest.fixture(scope="module")
 def imported() -> dict[str, list[str]]:
-    """What fresh interpreters load."""
+    """What each loads, as a fresh interpreter would."""
     return imported_libraries()
 
 
