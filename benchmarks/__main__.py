@@ -21,6 +21,7 @@ BENCHMARKS = {
     "margin_cold_load": ("benchmarks.margin.cold_load",),
     "risk_measure_run": ("benchmarks.margin.measure_risk",),
     "chain_relay": ("benchmarks.chain.relay",),
+    "publish_commit": ("benchmarks.messaging.publish",),
     "prices_tick": ("benchmarks.prices.tick",),
     "risk_tick": ("benchmarks.risk.tick", "--huge"),
     "risk_var_es": ("benchmarks.risk.var_es",),
