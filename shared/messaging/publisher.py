@@ -9,11 +9,10 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-import grpc
 from google.api_core import exceptions as google_errors
 from google.api_core.gapic_v1 import routing_header
 from google.cloud.pubsub_v1 import PublisherClient
-from google.pubsub_v1.types import PublishRequest, PubsubMessage
+from google.cloud.pubsub_v1.types import PublishRequest, PubsubMessage
 
 from shared.config import Settings
 from shared.errors import RetryableError
@@ -144,12 +143,8 @@ def _requests(messages: Sequence[OutboundMessage], places: Sequence[int]) -> lis
 
 
 def _error(answer: Any) -> Exception | None:
-    try:
-        answer.result()
-    except grpc.RpcError as error:
-        failure: Exception = google_errors.from_grpc_error(error)  # type: ignore[no-untyped-call]
-        return failure
-    return None
+    error = answer.exception()
+    return None if error is None else google_errors.from_grpc_error(error)  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=16)
