@@ -1,36 +1,27 @@
-"""The local chain: our contracts on anvil, development feeds and tokens, and accounts that act.
+"""The local chain: transactions on anvil, development feeds that move, and accounts that act.
 
 anvil signs for every account (``--auto-impersonate``), so an account is nothing but an address.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import encode
 
-from local import price_data
+from local.deployment import ASSETS, CHAIN_ID, DEPLOYER, Deployment, run_deployment, take_deployment
 from shared.chain import abi
 from shared.chain.rpc import NodeError, RpcClient, quantity
 from shared.domain.network import NATIVE_ASSET
 from shared.errors import FusionError
 
-CHAIN_ID = 31337
 FEED_DECIMALS = 8
 
-_CONTRACTS = Path(__file__).resolve().parents[1] / "contracts"
-_OWNER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
-# forge compiles first where nothing has: tens of seconds on a busy machine.
-_DEPLOYED_WITHIN_S = 600.0
 _BATCH = 100
 _GAS = 3_000_000
 _RECEIPTS_WITHIN_S = 60.0
@@ -42,23 +33,6 @@ class ChainError(FusionError):
 
 
 @dataclass(frozen=True, slots=True)
-class LocalAsset:
-    """An asset of the local chain and the price in USD that its feed starts with."""
-
-    asset: str
-    decimals: int
-    price: Decimal
-
-
-ASSETS = (
-    LocalAsset("ETH", 18, Decimal(3000)),
-    LocalAsset("WBTC", 8, Decimal(60000)),
-    LocalAsset("LINK", 18, Decimal(15)),
-    LocalAsset("USDC", 6, Decimal(1)),
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Transaction:
     """A call to be mined. ``value`` is native base units."""
 
@@ -67,63 +41,6 @@ class Transaction:
     data: str
     value: int = 0
     gas: int = _GAS
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """Addresses of everything on the local chain, in lower case; tokens and feeds by asset."""
-
-    owner: str
-    market_setter: str
-    vault: str
-    escrow_factory: str
-    tokens: Mapping[str, str]
-    feeds: Mapping[str, str]
-    multicall: str
-    pyth: str
-
-    def network(
-        self, *, start_block: int = 0, with_hermes: bool = False, with_pyth_contract: bool = False
-    ) -> dict[str, Any]:
-        """The network description (NETWORK_FILE) of this deployment: Chainlink's feeds, and Pyth's prices
-        over Hermes or on chain where they are asked for."""
-        places = price_data.PricePlaces(CHAIN_ID, self.feeds, self.pyth)
-        sources, prices = places.described(with_hermes=with_hermes, with_pyth_contract=with_pyth_contract)
-        return {
-            "margin_policy": {
-                "warning_pct": "50",
-                "margin_call_pct": "30",
-                "liquidation_pct": "15",
-                "hysteresis_pct": "2",
-            },
-            "tick_max_age_s": 120,
-            "price_sources": sources,
-            "assets": {
-                asset.asset: {
-                    "collateral_factor": "1",
-                    "borrow_factor": "1",
-                    "prices": prices[asset.asset],
-                }
-                for asset in ASSETS
-            },
-            "chains": [
-                {
-                    "chain_id": CHAIN_ID,
-                    "name": "anvil",
-                    "confirmations": 0,
-                    "finality": 64,
-                    "start_block": start_block,
-                    "block_range": 2000,
-                    "vault": self.vault,
-                    "escrow_factory": self.escrow_factory,
-                    "multicall": self.multicall,
-                    "tokens": {
-                        self.tokens[asset.asset]: {"asset": asset.asset, "decimals": asset.decimals}
-                        for asset in ASSETS
-                    },
-                }
-            ],
-        }
 
 
 def calldata(signature: str, *values: Any) -> str:
@@ -149,7 +66,7 @@ class LocalChain:
     """Sends transactions to one anvil and waits until they are mined."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self.client = RpcClient(CHAIN_ID, (url,))
 
     def mine_in_turn(self, sequences: Iterable[Sequence[Transaction]]) -> None:
@@ -223,43 +140,17 @@ class LocalChain:
         """Put every contract on the chain as ``contracts/networks/local.json`` says, and supply loans.
 
         Raises:
-            ChainError: the deployment script failed; says what it said.
+            DeploymentError: the deployment script failed; says what it said.
         """
-        self.set_balances({_OWNER: 10**9 * _ONE_ETHER})
+        self.set_balances({DEPLOYER: 10**9 * _ONE_ETHER})
         # A chain that has had contracts gets new ones: feeds and accounts start afresh.
         salt = str(quantity(self.client.call("eth_blockNumber")))
         name = f"local-{uuid.uuid4().hex}"
-        self.run_deployment("local", name=name, salt=salt)
-        deployment = _take_deployment(_CONTRACTS / "deployments" / f"{name}.json")
+        run_deployment(self.url, "local", name=name, salt=salt)
+        deployment = take_deployment(name)
         self._wait_for_code(deployment.vault)
         self._supply(deployment)
         return deployment
-
-    def run_deployment(self, network: str, *, name: str, salt: str) -> None:
-        """Run the deployment script for ``contracts/networks/<network>.json``, which then writes
-        ``contracts/deployments/<name>.json``.
-
-        Args:
-            salt: another one makes another set of contracts.
-
-        Raises:
-            ChainError: it failed; says what it said.
-        """
-        command = [
-            *("node", "forge.mjs", "script", "script/Deploy.s.sol", "--sig", "run(string)", network),
-            *("--rpc-url", self._url, "--broadcast", "--unlocked", "--sender", _OWNER, "--non-interactive"),
-        ]
-        run = subprocess.run(
-            command,
-            cwd=_CONTRACTS,
-            env={**os.environ, "DEPLOYMENT_SALT": salt, "DEPLOYMENT_NAME": name},
-            capture_output=True,
-            text=True,
-            timeout=_DEPLOYED_WITHIN_S,
-            check=False,
-        )
-        if run.returncode != 0:
-            raise ChainError(f"the contracts were not deployed:\n{run.stdout}{run.stderr}")
 
     def _wait_for_code(self, address: str) -> None:
         deadline = time.monotonic() + _RECEIPTS_WITHIN_S
@@ -355,23 +246,6 @@ def _fields(item: Transaction) -> dict[str, str]:
 def feed_answer(price: Decimal) -> int:
     """A price in USD as our feeds give it, with 8 decimals."""
     return int(price.scaleb(FEED_DECIMALS))
-
-
-def _take_deployment(file: Path) -> Deployment:
-    """What the deployment script wrote there, for us alone; the file goes."""
-    written = json.loads(file.read_text())
-    file.unlink()
-    contracts = {name: str(address).lower() for name, address in written["contracts"].items()}
-    return Deployment(
-        owner=str(written["deployer"]).lower(),
-        market_setter=contracts["MarketSetter"],
-        vault=contracts["Vault"],
-        escrow_factory=contracts["EscrowFactory"],
-        multicall=contracts["Multicall"],
-        pyth=contracts["PythDevelopment"],
-        tokens={asset: str(token["address"]).lower() for asset, token in written["tokens"].items()},
-        feeds={asset: str(feed).lower() for asset, feed in written["feeds"].items()},
-    )
 
 
 def _fund(deployment: Deployment, account: str, token: str, amount_base: int) -> list[Transaction]:

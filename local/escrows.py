@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from local.chain import Deployment, LocalChain, Transaction, calldata
+from local.chain import LocalChain, Transaction, calldata
+from local.deployment import Deployment
 from shared.chain import abi
 from shared.domain.escrows import ReleasePolicy
 from shared.domain.network import NATIVE_ASSET

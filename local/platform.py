@@ -25,7 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from local.chain import Deployment, LocalChain
+from local.chain import LocalChain
+from local.deployment import Deployment
 from local.emulators import EmulatorHosts, EmulatorName, answers, emulator_parts
 from local.environment import HERMES_API_KEY, ROOT, Intervals, Places, process_environment, settings
 from local.ports import free_ports

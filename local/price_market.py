@@ -17,7 +17,8 @@ import urllib3
 from eth_abi.abi import encode
 
 from local import price_data, pyth
-from local.chain import CHAIN_ID, FEED_DECIMALS, Deployment, LocalChain, Transaction, feed_answer
+from local.chain import FEED_DECIMALS, LocalChain, Transaction, feed_answer
+from local.deployment import CHAIN_ID, Deployment
 from local.environment import HERMES_API_KEY
 from local.hermes_control import HermesControl
 from local.ports import free_ports

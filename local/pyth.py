@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from eth_abi.abi import encode
 
-from local.chain import Deployment, LocalChain, Transaction, calldata
+from local.chain import LocalChain, Transaction, calldata
+from local.deployment import Deployment
 from local.price_data import PYTH_IDS
 
 _EXPONENT = -8

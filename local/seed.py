@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from google.cloud import firestore
 
-from local.chain import ASSETS, Deployment, LocalChain, borrow, deposit
+from local.chain import LocalChain, borrow, deposit
+from local.deployment import ASSETS, Deployment
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
 from shared.stores import api_keys, contacts, custody, database
 from shared.stores.contacts import Contact, WebhookEndpoint

@@ -14,7 +14,8 @@ from typing import Any
 import urllib3
 from google.cloud import firestore
 
-from local.chain import Deployment, LocalChain
+from local.chain import LocalChain
+from local.deployment import Deployment
 from local.environment import CUSTODY_ACCOUNT
 from local.gateway_client import GatewayClient
 from local.hermes_control import HermesControl

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, auto
 
-from local.chain import ASSETS, Deployment, LocalChain, Transaction, feed_answer, repay
+from local.chain import LocalChain, Transaction, feed_answer, repay
+from local.deployment import ASSETS, Deployment
 from local.escrows import (
     DvpTerms,
     EscrowTerms,

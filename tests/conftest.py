@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from local.chain import Deployment, LocalChain
+from local.chain import LocalChain
+from local.deployment import Deployment
 from local.emulators import EmulatorHosts, running_emulators
 from local.price_data import single_feed_prices
 from local.provision import provision_messaging, provision_warehouse

@@ -32,7 +32,8 @@ import urllib3
 from benchmarks.measure import timed
 from benchmarks.peer_environment import ROOT, peer_python
 from benchmarks.results import Row, report, table
-from local.chain import CHAIN_ID, LocalChain, Transaction, deposit
+from local.chain import LocalChain, Transaction, deposit
+from local.deployment import CHAIN_ID
 from local.emulators import EmulatorHosts, running_emulators
 from local.provision import provision_messaging
 from shared import config

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -22,30 +21,25 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import urllib3
 
+from benchmarks.margin import risk_book
 from benchmarks.measure import timed
 from benchmarks.progress import say
 from benchmarks.results import Row, report
 from local.emulators import EmulatorHosts, base_environment, running_emulators
 from local.ports import free_ports
-from local.price_data import single_feed_prices
 from local.provision import provision_warehouse
 from shared.config import load
-from shared.domain.interest import RAY
 from shared.domain.market import Market
-from shared.domain.marks import MarkStatus
 from shared.domain.network import parse_network
-from shared.domain.positions import Account, Position, position_key
+from shared.domain.positions import Account
 from shared.domain.risk_block import Inputs, measure_block
-from shared.events.prices import Mark, MarketIndex, PriceTick, tick_id
 from shared.manifest import load_manifest
 from shared.risk.measurement_policy import measurement_policy
 from shared.risk.stress import historical_stress_scenarios
@@ -61,114 +55,13 @@ from shared.warehouse.risk_rows import (
     STRESS_TEST_RESULTS,
     rows_of_block,
 )
-from shared.warehouse.rows import Row as WarehouseRow
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTION = "measure_risk"
 PROJECT, DATASET = "benchmark", "fusion"
-CHAIN_ID, DECIMALS = 1, 18
-ASSETS = tuple(f"A{number:03d}" for number in range(100))
-PRICES = {asset: Decimal(100 + number) for number, asset in enumerate(ASSETS)}
-HELD, OWED = 5, 2
 ANSWERS_WITHIN_S = 900.0
 OF_A_BLOCK = (PORTFOLIO_RISKS, MARGIN_REQUIREMENTS, STRESS_TEST_RESULTS, HOUSE_SHORTFALLS)
 MEMORY, TIMEOUT = "the function's memory", "the function's time limit"
-
-
-def _network() -> dict[str, Any]:
-    sources, prices = single_feed_prices(CHAIN_ID, {a: f"0x{n:040x}" for n, a in enumerate(ASSETS, 1)})
-    policy = {"warning_pct": "50", "margin_call_pct": "30", "liquidation_pct": "15", "hysteresis_pct": "2"}
-    return {
-        "margin_policy": policy,
-        "tick_max_age_s": 120,
-        "price_sources": sources,
-        "assets": {
-            asset: {"collateral_factor": "1", "borrow_factor": "1", "prices": prices[asset]}
-            for asset in ASSETS
-        },
-        "chains": [
-            {
-                "chain_id": CHAIN_ID,
-                "name": "chain",
-                "confirmations": 0,
-                "finality": 64,
-                "start_block": 0,
-                "block_range": 1000,
-                "vault": "0x" + "aa" * 20,
-                "escrow_factory": "0x" + "bb" * 20,
-                "multicall": "0x" + "ca" * 20,
-                "tokens": {},
-            }
-        ],
-    }
-
-
-def book(count: int) -> list[Account]:
-    """Accounts that hold five assets and owe two; health from 5 to 300 percent: some end insolvent."""
-    source = random.Random(1)
-    found: list[Account] = []
-    for _ in range(count):
-        chosen = source.sample(ASSETS, HELD + OWED)
-        debt_usd = source.uniform(1_000, 100_000)
-        collateral_usd = debt_usd * (1 + source.uniform(0.05, 3.0))
-        positions: dict[str, Position] = {}
-        for number, asset in enumerate(chosen):
-            held_usd = collateral_usd / HELD if number < HELD else 0.0
-            owed_usd = 0.0 if number < HELD else debt_usd / OWED
-            base = 10**DECIMALS / float(PRICES[asset])
-            positions[position_key(CHAIN_ID, asset)] = Position(
-                CHAIN_ID, asset, DECIMALS, int(held_usd * base), int(owed_usd * base), sequence=1
-            )
-        found.append(Account(f"0x{source.getrandbits(160):040x}", 1, datetime.now(UTC), positions))
-    return found
-
-
-def tick(sequence: int) -> PriceTick:
-    """A tick of now."""
-    moment = datetime.now(UTC)
-    return PriceTick(
-        event_id=tick_id(sequence),
-        sequence=sequence,
-        as_of=moment,
-        block_numbers={str(CHAIN_ID): sequence},
-        marks=tuple(
-            Mark(
-                asset=asset,
-                status=MarkStatus.OK,
-                price=price,
-                source="benchmark",
-                observed_at=moment,
-                max_age_s=3_900,
-            )
-            for asset, price in PRICES.items()
-        ),
-        markets=tuple(
-            MarketIndex(
-                chain_id=CHAIN_ID, asset=asset, borrow_index=RAY, rate_per_second=0, reported_at=moment
-            )
-            for asset in PRICES
-        ),
-    )
-
-
-def closes(n_days: int) -> list[WarehouseRow]:
-    """Daily bars up to yesterday that end at the prices."""
-    rng = np.random.default_rng(1)
-    common = rng.normal(0.0, 0.025, (n_days, 1))
-    walk = np.exp(np.cumsum(common + rng.standard_t(4, (n_days, len(ASSETS))) * 0.02, axis=0))
-    walk *= np.array([float(price) for price in PRICES.values()]) / walk[-1]
-    known_at = datetime.now(UTC)
-    midnight = known_at.replace(hour=0, minute=0, second=0, microsecond=0)
-    rows: list[WarehouseRow] = []
-    for number, asset in enumerate(ASSETS):
-        for day in range(n_days):
-            start = (midnight - timedelta(days=n_days - day)).isoformat()
-            close = f"{walk[day, number]:.6f}"
-            values = {"asset": asset, "interval": "1d", "start": start, "ticks": 1, "source": "benchmark"}
-            values |= dict.fromkeys(("open", "high", "low", "close"), close)
-            row_id = f"{asset}:1d:{start}"
-            rows.append(WarehouseRow("price_bars", row_id, {**values, "as_of": known_at.isoformat()}))
-    return rows
 
 
 @dataclass(frozen=True)
@@ -183,7 +76,7 @@ class World:
     def put_tick(self, sequence: int) -> None:
         """Write a tick of now."""
         commit = database.Commit(self.client)
-        ticks.add(commit, tick(sequence))
+        ticks.add(commit, risk_book.tick(sequence))
         commit.apply()
 
     def count(self, table: str, as_of: str | None = None) -> tuple[int, int]:
@@ -201,7 +94,7 @@ def world(count: int) -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="fusion-prime-") as name:
         folder = Path(name)
         network = folder / "network.json"
-        network.write_text(json.dumps(_network()))
+        network.write_text(json.dumps(risk_book.network()))
         parse_network(network.read_bytes())
         with running_emulators(folder, ("firestore", "bigquery")) as hosts:
             environment = _environment(hosts, network)
@@ -215,14 +108,19 @@ def world(count: int) -> Iterator[World]:
             )
             settings = load(uses=("firestore", "bigquery"), settings=("BIGQUERY_DATASET",))
             client, warehouse = database.connect(settings), warehouse_client.connect(settings)
-            say(f"writing {count} accounts and {len(ASSETS)} assets' daily closes")
-            listed = book(count)
+            say(f"writing {count} accounts and {len(risk_book.ASSETS)} assets' daily closes")
+            listed = risk_book.book(count)
             for start in range(0, count, database.MAX_WRITES):
                 batch = client.batch()
                 for account in listed[start : start + database.MAX_WRITES]:
                     batch.set(client.document(accounts.path(account.account_id)), accounts.encode(account))
                 batch.commit()
-            load_once(warehouse, "price_bars", closes(measurement_policy().n_returns + 1), load_id="closes")
+            load_once(
+                warehouse,
+                "price_bars",
+                risk_book.closes(measurement_policy().n_returns + 1),
+                load_id="closes",
+            )
             yield World(environment, client, warehouse, listed)
 
 

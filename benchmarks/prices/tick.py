@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from benchmarks.results import Row, report
-from local.chain import CHAIN_ID
+from local.deployment import CHAIN_ID
 from local.emulators import running_emulators
 from local.environment import HERMES_API_KEY
 from local.price_market import PriceMarket, price_market

@@ -16,7 +16,8 @@ import pytest
 from google.cloud import firestore
 from google.cloud.pubsub_v1 import SubscriberClient
 
-from local.chain import Deployment, LocalChain
+from local.chain import LocalChain
+from local.deployment import Deployment
 from shared.chain import blocks
 from shared.events.base import Event
 from shared.events.registry import ADAPTERS

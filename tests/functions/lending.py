@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from local.chain import ASSETS, Transaction, calldata
+from local.chain import Transaction, calldata
+from local.deployment import ASSETS
 from tests.functions.conftest import Market
 
 _CAP = 10**27

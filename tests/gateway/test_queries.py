@@ -13,6 +13,7 @@ from shared.domain.margin import State
 from shared.warehouse import client as warehouse
 from tests.eventually import eventually
 from tests.gateway.conftest import Server, running
+from tests.gateway.escrow_records import put_dvp, put_escrow
 from tests.gateway.world import World, address
 
 MARGIN = """
@@ -156,7 +157,7 @@ def test_reads_do_not_grow_with_the_page(server: Server, world: World) -> None:
     world.put_accounts(*(world.account(n) for n in range(1, 31)))
     for number in range(1, 31):
         world.put_alerts(world.transition(number, 1), world.transition(number, 2))
-        world.put_escrow(1000 + number, payer=number)
+        put_escrow(world, 1000 + number, payer=number)
     key = world.key()
     server.query("{ marks { sequence } }", key=key)
     calls = []
@@ -202,9 +203,9 @@ def test_alerts_of_an_account_page_backwards(server: Server, world: World) -> No
 
 
 def test_escrows_by_party_and_status(server: Server, world: World) -> None:
-    world.put_escrow(11, payer=1)
-    world.put_escrow(12, payer=2, payee=1)
-    world.put_escrow(13, payer=2)
+    put_escrow(world, 11, payer=1)
+    put_escrow(world, 12, payer=2, payee=1)
+    put_escrow(world, 13, payer=2)
     query = """query($party: Address, $status: EscrowStatus) { escrows(party: $party, status: $status) {
       edges { node { address amount amountBase policy status } } } }"""
     key = world.key()
@@ -228,7 +229,7 @@ def test_escrows_by_party_and_status(server: Server, world: World) -> None:
 
 
 def test_a_split_escrow_says_who_gets_what(server: Server, world: World) -> None:
-    world.put_escrow(21, payer=1, split=True)
+    put_escrow(world, 21, payer=1, split=True)
     query = """query($address: Address!) { escrow(chainId: 31337, address: $address) {
       status approved withdrawn withdrawals arbiterProposals { role candidate } dispute { openedBy deadline }
       refundTime resolution { payeeShareBps payeeAmountBase payerAmountBase } } }"""
@@ -251,7 +252,7 @@ APPROVAL = """query($party: Address!, $deadline: DateTime!) { escrowApproval(cha
 
 
 def test_an_approval_is_prepared_for_the_partys_own_wallet(server: Server, world: World) -> None:
-    world.put_escrow(22, payer=1)
+    put_escrow(world, 22, payer=1)
     variables = {"party": address(102), "deadline": "2100-01-01T00:00:00Z"}
     prepared = server.query(APPROVAL, variables, key=world.key())["escrowApproval"]
     typed_data = json.loads(prepared.pop("typedData"))
@@ -283,16 +284,16 @@ def test_an_approval_is_prepared_for_the_partys_own_wallet(server: Server, world
 def test_an_approval_that_cannot_be_is_refused(
     server: Server, world: World, party: int, deadline: str, argument: str
 ) -> None:
-    world.put_escrow(22, payer=1)
+    put_escrow(world, 22, payer=1)
     variables = {"party": address(party), "deadline": deadline}
     (error,) = server.post(APPROVAL, variables, key=world.key()).json()["errors"]
     assert (error["extensions"]["code"], error["extensions"]["argument"]) == ("BAD_USER_INPUT", argument)
 
 
 def test_deliveries_versus_payment_by_party_and_status(server: Server, world: World) -> None:
-    world.put_dvp(31, seller=1)
-    world.put_dvp(32, seller=2, buyer=1)
-    world.put_dvp(33, seller=2)
+    put_dvp(world, 31, seller=1)
+    put_dvp(world, 32, seller=2, buyer=1)
+    put_dvp(world, 33, seller=2)
     query = """query($party: Address, $status: DvpStatus) { dvpEscrows(party: $party, status: $status) {
       edges { node { address
         delivery { asset amountBase deposited } payment { asset amount deposited } } } } }"""

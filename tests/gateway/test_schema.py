@@ -14,6 +14,7 @@ from shared.domain.margin import State
 from shared.domain.settlement_commands import command_id
 from tests.conftest import ROOT
 from tests.gateway.conftest import Server, running
+from tests.gateway.escrow_records import put_dvp, put_escrow
 from tests.gateway.lending_records import put_lending
 from tests.gateway.webhook_records import put_webhook, webhook_delivery, webhook_endpoint
 from tests.gateway.world import TABLES_READ, World, address
@@ -58,8 +59,8 @@ def server(module_world: World) -> Iterator[Server]:
     """A gateway over an account that has one of everything."""
     module_world.put_accounts(module_world.account(1))
     module_world.put_alerts(module_world.transition(1, 1))
-    module_world.put_escrow(7, payer=1)
-    module_world.put_dvp(7, seller=1)
+    put_escrow(module_world, 7, payer=1)
+    put_dvp(module_world, 7, seller=1)
     module_world.put_command(1)
     put_webhook(module_world, 1)
     put_webhook(module_world, 3)

@@ -14,6 +14,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from shared.events import topics
 from shared.stores import custody, settlement_commands
 from tests.gateway.conftest import Server
+from tests.gateway.escrow_records import put_dvp, put_escrow
 from tests.gateway.world import World, address
 from tests.repository.sources import ROOT
 
@@ -207,7 +208,7 @@ def test_a_command_is_prepared_for_a_wallet_and_nothing_is_recorded(server: Serv
 
 
 def test_a_party_of_a_trade_is_given_its_own_leg_to_send(server: Server, world: World) -> None:
-    world.put_dvp(21, seller=1, buyer=2)
+    put_dvp(world, 21, seller=1, buyer=2)
     key = world.key()
     escrow = {"escrow": address(21)}
     seller = _prepare(server, key, "DVP_DEPOSIT", escrow)["transaction"]
@@ -217,8 +218,8 @@ def test_a_party_of_a_trade_is_given_its_own_leg_to_send(server: Server, world: 
 
 
 def test_every_kind_can_be_prepared_or_says_what_is_wrong_with_it(server: Server, world: World) -> None:
-    world.put_escrow(22, payer=1)
-    world.put_dvp(21, seller=1, buyer=2)
+    put_escrow(world, 22, payer=1)
+    put_dvp(world, 21, seller=1, buyer=2)
     key = world.key(accounts=[address(1)])
     samples = {
         "address": address(2),
@@ -257,8 +258,8 @@ def test_every_kind_can_be_prepared_or_says_what_is_wrong_with_it(server: Server
 def test_what_cannot_be_prepared_is_refused_by_field(
     server: Server, world: World, kind: str, arguments: dict[str, str], field: str
 ) -> None:
-    world.put_dvp(21, seller=1)
-    world.put_escrow(22, payer=1)
-    world.put_dvp(23, seller=3, buyer=4)
+    put_dvp(world, 21, seller=1)
+    put_escrow(world, 22, payer=1)
+    put_dvp(world, 23, seller=3, buyer=4)
     refused = _prepare(server, world.key(accounts=[address(1)]), kind, arguments)
     assert (refused["__typename"], refused["field"]) == ("SettlementCommandRefused", field)

@@ -12,6 +12,7 @@ import pytest
 
 from shared.stores import custody, settlement_commands
 from tests.gateway.conftest import Server
+from tests.gateway.escrow_records import put_escrow
 from tests.gateway.world import World, address
 from tests.repository.sources import ROOT
 
@@ -71,7 +72,7 @@ def test_a_list_without_a_filter_is_empty_and_has_pages_of_every_escrow_here(
     server: Server, world: World
 ) -> None:
     for number in range(11, 16):
-        world.put_escrow(number, payer=1)
+        put_escrow(world, number, payer=1)
     query = """query($after: String) { escrows(first: 2, after: $after) {
       edges { node { address } } pageInfo { hasNextPage endCursor } } }"""
     key, found, after = world.key(), [], None

@@ -1,4 +1,4 @@
-"""A project full of accounts, escrows, alerts and deliveries for the gateway to show."""
+"""A project full of accounts, alerts, commands and deliveries for the gateway to show."""
 
 from __future__ import annotations
 
@@ -12,23 +12,12 @@ from typing import Any
 from gateway.settings import load_settings
 from shared.domain.api_keys import ApiKey, Scope, format_key, hash_secret
 from shared.domain.chain_progress import begun
-from shared.domain.dvp import DvpCreated, DvpDeposited, DvpRole, DvpStep
-from shared.domain.escrows import (
-    ArbiterProposed,
-    Created,
-    Disputed,
-    EscrowRole,
-    EscrowStep,
-    ReleasePolicy,
-    Resolved,
-)
 from shared.domain.margin import MarginRecord, RecordedValuation, Severity, State
 from shared.domain.marks import MarkStatus
 from shared.domain.notifications import Channel, DeliveryStatus
 from shared.domain.positions import Account, Position, position_key
 from shared.domain.reconciliation import PositionDifference, Reconciliation, VaultBalance
 from shared.domain.settlement_commands import Command, CommandBody, CommandKind, accept
-from shared.domain.steps import StepRecord
 from shared.events import topics
 from shared.events.margin import MarginTransition, Valuation, transition_id
 from shared.events.positions import Position as PositionOfEvent
@@ -44,8 +33,6 @@ from shared.stores import (
     chain_sync,
     database,
     deliveries,
-    dvp_escrows,
-    escrows,
     margin_states,
     position_differences,
     reconciliations,
@@ -53,7 +40,6 @@ from shared.stores import (
     ticks,
 )
 from shared.stores.deliveries import Delivery
-from shared.stores.escrow_collection import escrow_id
 from tests.conftest import Project
 from tests.messages import market_index
 
@@ -253,62 +239,6 @@ class World:
         if announce:
             for transition in transitions:
                 self.announce_transition(transition)
-
-    def put_escrow(
-        self, number: int, *, payer: int, payee: int = 102, arbiter: int = 103, split: bool = False
-    ) -> None:
-        """Write an escrow that was created, and (``split``) disputed and split between its parties."""
-        created = Created(
-            payer=address(payer),
-            payee=address(payee),
-            arbiter=address(arbiter),
-            asset="USDC",
-            asset_address=address(900),
-            decimals=6,
-            amount_base=1_500_000,
-            release_time=self.now,
-            refund_time=self.now,
-            dispute_window_s=3_600,
-            policy=ReleasePolicy.TWO_OF_THREE,
-        )
-        rest: tuple[EscrowStep, ...] = (
-            ArbiterProposed(EscrowRole.PAYER, address(104)),
-            Disputed(EscrowRole.PAYEE, self.now + timedelta(hours=1)),
-            Resolved(3_333, 499_950, 1_000_050),
-        )
-        steps = (created, *(rest if split else ()))
-        records: dict[int, StepRecord[EscrowStep]] = {
-            step: StepRecord(kind, revision=0) for step, kind in enumerate(steps, start=1)
-        }
-        commit = database.Commit(self.client)
-        path = escrows.path(escrow_id(31337, address(number)))
-        commit.put(path, escrows.encode(31337, address(number), records))
-        commit.apply()
-
-    def put_dvp(self, number: int, *, seller: int, buyer: int = 102) -> None:
-        """Write a delivery versus payment whose seller has deposited."""
-        created = DvpCreated(
-            seller=address(seller),
-            buyer=address(buyer),
-            delivery_asset="ETH",
-            delivery_asset_address=address(0),
-            delivery_decimals=18,
-            delivery_amount_base=2**256 - 1,
-            payment_asset=None,
-            payment_asset_address=address(901),
-            payment_decimals=None,
-            payment_amount_base=5,
-            deadline=self.now,
-        )
-        deposited = DvpDeposited(DvpRole.SELLER, address(seller), address(0), 2**256 - 1)
-        records: dict[int, StepRecord[DvpStep]] = {
-            1: StepRecord(created, revision=0),
-            2: StepRecord(deposited, revision=0),
-        }
-        commit = database.Commit(self.client)
-        path = dvp_escrows.path(escrow_id(31337, address(number)))
-        commit.put(path, dvp_escrows.encode(31337, address(number), records))
-        commit.apply()
 
     def put_chain_sync(self) -> None:
         """Write a relay's cursor at block 41 and its figures of a head at block 50."""

@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from local import price_data
-from local.chain import ASSETS, CHAIN_ID, FEED_DECIMALS
+from local.chain import FEED_DECIMALS
+from local.deployment import ASSETS, CHAIN_ID
 
 NETWORK = json.loads(
     (Path(__file__).parents[2] / "contracts" / "networks" / "local.json").read_text(encoding="utf-8")

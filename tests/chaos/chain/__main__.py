@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from local.chain import CHAIN_ID
+from local.deployment import CHAIN_ID
 from local.emulators import EmulatorHosts, anvil_part, running_emulators
 from local.ports import free_ports
 from local.supervisor import Supervisor

@@ -10,7 +10,8 @@ from typing import Any
 
 from google.cloud.pubsub_v1 import SubscriberClient
 
-from local.chain import Deployment, LocalChain
+from local.chain import LocalChain
+from local.deployment import Deployment
 from shared.chain import contract_events
 from shared.domain.network import Chain
 from shared.domain.positions import Account, Position, apply_position, before

@@ -14,7 +14,8 @@ from typing import Any
 
 import urllib3
 
-from local.chain import CHAIN_ID, LocalChain, Transaction, deposit
+from local.chain import LocalChain, Transaction, deposit
+from local.deployment import CHAIN_ID
 from local.emulators import EmulatorHosts, base_environment
 from local.escrows import EscrowTerms, create_escrow
 from local.provision import provision_messaging

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.chain import CHAIN_ID, Deployment, LocalChain
+from local.chain import LocalChain
+from local.deployment import CHAIN_ID, Deployment, run_deployment
 from local.describe_network import described, read_deployed
 from shared.chain.rpc import quantity
 from shared.domain.fields import NetworkError
@@ -68,7 +69,7 @@ def _deployment(name: str) -> dict[str, Any]:
 def deployed(chain: LocalChain, market: Deployment, name: str) -> dict[str, Any]:
     """What the first run wrote; the block at which it began is the chain's head then."""
     head = quantity(chain.client.call("eth_blockNumber"))
-    chain.run_deployment(name, name=name, salt=name)
+    run_deployment(chain.url, name, name=name, salt=name)
     written = _deployment(name)
     assert head <= written["blockNumber"] <= quantity(chain.client.call("eth_blockNumber"))
     return written
@@ -82,7 +83,7 @@ def test_a_second_run_sends_nothing_and_keeps_the_first_block(
     assert vault.lower() != market.vault
     sent = _transactions(chain, market.owner)
 
-    chain.run_deployment(name, name=name, salt=name)
+    run_deployment(chain.url, name, name=name, salt=name)
 
     assert _transactions(chain, market.owner) == sent
     assert _deployment(name) == deployed

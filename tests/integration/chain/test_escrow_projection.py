@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.chain import Deployment, LocalChain, Transaction, calldata
+from local.chain import LocalChain, Transaction, calldata
+from local.deployment import Deployment
 from local.escrows import (
     DvpTerms,
     EscrowTerms,

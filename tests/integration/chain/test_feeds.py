@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from local import pyth as pyth_contract
-from local.chain import CHAIN_ID, Deployment, LocalChain, Transaction, calldata
+from local.chain import LocalChain, Transaction, calldata
+from local.deployment import CHAIN_ID, Deployment
 from local.emulators import EmulatorHosts
 from local.price_data import PYTH_IDS
 from shared.chain import blocks

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.chain import CHAIN_ID, Deployment, LocalChain, deposit
+from local.chain import LocalChain, deposit
+from local.deployment import CHAIN_ID, Deployment
 from local.emulators import EmulatorHosts
 from shared.chain import blocks, contract_events
 from shared.chain.blocks import LogFilter

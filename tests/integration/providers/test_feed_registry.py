@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local.chain import ASSETS
+from local.deployment import ASSETS
 from shared.domain.feed_registry import FeedRegistryError
 from shared.domain.network import parse_network
 from shared.providers.feed_registry import read_registry
