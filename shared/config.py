@@ -110,7 +110,8 @@ SPECS: Mapping[str, SettingSpec] = {
     ),
     "FEE_CAPS": SettingSpec(
         setting_values.fee_caps,
-        "The most that a transaction bids per gas, at first and at its deadline: '<chain id>=<gwei>:<gwei>'.",
+        "The most that is bid per gas, at first and at the deadline (less room for a no-op): "
+        "'<chain id>=<gwei>:<gwei>'.",
         "31337=100:1000",
     ),
     "FOLLOW_INTERVAL_S": SettingSpec(

@@ -188,7 +188,10 @@ def _apply_position(event: PositionChanged, retracted_at: int | None, context: C
             raise TerminalError(str(error), field="retracted.amount_base") from error
         position = replace(position, revision=retracted_at, retracted=True)
     known = None if document is None else accounts.decode(document.fields)
-    account = apply_position(known, event.account_id, position, event.block_time)
+    try:
+        account = apply_position(known, event.account_id, position, event.block_time)
+    except StepError as error:
+        raise TerminalError(f"report {event.sequence} of {event.asset}: {error}", field="sequence") from error
     if account is None:
         return
     commit = database.Commit(client, traceparent=context.traceparent)
@@ -246,15 +249,15 @@ def _apply_step(
     path = projection.path(escrow_id(event.chain_id, event.escrow))
     document = database.find(client, path)
     known = {} if document is None else projection.decode_records(document.fields)
-    records, reason = _after(projection, known, event, step, retracted_at)
-    if records == known and reason is None:
+    records, alert = _after(projection, known, event, step, retracted_at)
+    if records == known and alert is None:
         return
     commit = database.Commit(client, traceparent=context.traceparent)
     if records != known:
         fields = projection.encode(event.chain_id, event.escrow, records)
         commit.replace(path, fields, read_at=document.read_at if document else None)
-    if reason is not None:
-        commit.announce(topics.OPERATIONS_ALERTS, _contradicted(event, reason))
+    if alert is not None:
+        commit.announce(topics.OPERATIONS_ALERTS, alert)
     commit.apply()
     outbox.publish(client, publisher.connect(context.settings), commit.announced)
 
@@ -265,8 +268,12 @@ def _after(
     event: AnyEscrowEvent | AnyDvpEvent,
     step: Step,
     retracted_at: int | None,
-) -> tuple[dict[int, StepRecord[Step]], str | None]:
-    """The records after a message, without the step that contradicts the others, and why it does."""
+) -> tuple[dict[int, StepRecord[Step]], OperationsAlert | None]:
+    """The records after a message, and the alert where it shows a contradiction.
+
+    A step that is certain to contradict is left out. One that a retraction may still explain is kept and
+    holds up the ones behind it; that is said once.
+    """
     record = known.get(event.step, StepRecord())
     try:
         record = (
@@ -275,23 +282,36 @@ def _after(
             else record.taken_back(retracted_at)
         )
     except StepError as error:
-        return dict(known), f"step {event.step}: {error}"
+        return dict(known), _contradicted(event, f"step {event.step}: {error}", certain=True)
     records = {**known, event.step: record}
     _, contradiction = projection.fold_records(records)
     if contradiction is None:
         return records, None
-    return without(records, contradiction.number), contradiction.reason
+    if contradiction.certain:
+        alert = _contradicted(event, contradiction.reason, certain=True)
+        return without(records, contradiction.number), alert
+    _, before = projection.fold_records(known)
+    if contradiction == before:
+        return records, None
+    return records, _contradicted(event, contradiction.reason, certain=False)
 
 
-def _contradicted(event: AnyEscrowEvent | AnyDvpEvent, reason: str) -> OperationsAlert:
+_LEFT_OUT = "Compare the contract with the escrow's document, and the nodes with each other."
+_HELD_UP = (
+    "It was announced after a reorganisation: unless the retraction of an earlier step is still on its way, "
+    "compare the contract with the escrow's document, and the nodes with each other."
+)
+
+
+def _contradicted(event: AnyEscrowEvent | AnyDvpEvent, reason: str, *, certain: bool) -> OperationsAlert:
     return OperationsAlert(
         event_id=f"{OperationsAlertKind.EVENT_CONTRADICTED}:{event.event_id}",
         kind=OperationsAlertKind.EVENT_CONTRADICTED,
         subject=escrow_id(event.chain_id, event.escrow),
-        severity=Severity.CRITICAL,
+        severity=Severity.CRITICAL if certain else Severity.HIGH,
         message=(
             f"Escrow {event.escrow} of chain {event.chain_id} keeps its state: {reason}. "
-            "Compare the contract with the escrow's document, and the nodes with each other."
+            f"{_LEFT_OUT if certain else _HELD_UP}"
         ),
         details={
             "event_id": event.event_id,

@@ -30,6 +30,7 @@ from shared.domain.settlement_commands import CommandStatus
 from shared.domain.transactions import (
     Action,
     Conclude,
+    Hold,
     Lose,
     Note,
     Replace,
@@ -163,12 +164,20 @@ class _Follower:
         for identifier in ids.keys() - known.keys():
             self._fill(ids[identifier], standing)
         for transaction, read_at in rows:
+            try:
+                receipt = self._receipt(transaction, seen)
+            except RetryableError as error:
+                _log.warning(
+                    "a nonce that may be lost waits for every node's word",
+                    extra={"transaction": transaction.transaction_id, "reason": str(error)},
+                )
+                continue
             sight = rules.Sight(
                 latest_count=standing.latest_count,
                 pending_count=standing.pending_count,
                 final_count=seen.final_count,
                 final_number=seen.final_number,
-                receipt=_receipt(transaction, seen.receipts),
+                receipt=receipt,
                 market=standing.market,
             )
             action = rules.decide(transaction, sight, self.patience, self.cap, clock.now())
@@ -176,6 +185,15 @@ class _Follower:
                 self._act(transaction, read_at, action)
             except ConflictError:
                 _log.info("somebody else moved it", extra={"transaction": transaction.transaction_id})
+
+    def _receipt(self, transaction: Transaction, seen: submission.SignerSight) -> rules.Mined | None:
+        """The receipt of whichever attempt has one. One that is missing although its nonce is final is asked
+        of every node before the nonce is believed to be somebody else's."""
+        hashes = [attempt.hash for attempt in transaction.attempts]
+        receipt = _first(hashes, seen.receipts)
+        if receipt is None and transaction.nonce < seen.final_count:
+            receipt = _first(hashes, submission.read_receipts(self.node, hashes))
+        return receipt
 
     def _act(self, transaction: Transaction, read_at: Any, action: Action) -> None:
         match action:
@@ -194,6 +212,8 @@ class _Follower:
                 self._conclude(lost, read_at)
             case Resend(capped):
                 self._resend(transaction, read_at, capped)
+            case Hold():
+                self._hold(transaction, read_at)
             case Replace(fees, no_op):
                 self._replace(transaction, read_at, Replace(fees, no_op))
 
@@ -225,6 +245,14 @@ class _Follower:
         )
         alert = self._alert(changed) if changed.alerted and not transaction.alerted else None
         self._write(changed, read_at, alert)
+
+    def _hold(self, transaction: Transaction, read_at: Any) -> None:
+        if transaction.alerted:
+            return
+        bid_wei = transaction.newest.fees.max_fee_wei
+        trouble = f"a no-op in its place may not bid more than {bid_wei} wei per gas"
+        held = replace(transaction, trouble=trouble, alerted=True)
+        self._write(held, read_at, self._alert(held))
 
     @staticmethod
     def _needs_a_person(refusal: submission.Refusal, capped: bool) -> bool:
@@ -357,9 +385,8 @@ class _Follower:
         )
 
 
-def _receipt(transaction: Transaction, receipts: Mapping[str, rules.Mined]) -> rules.Mined | None:
-    found = (receipts.get(attempt.hash) for attempt in transaction.attempts)
-    return next((receipt for receipt in found if receipt is not None), None)
+def _first(hashes: Sequence[str], receipts: Mapping[str, rules.Mined]) -> rules.Mined | None:
+    return next((receipts[each] for each in hashes if each in receipts), None)
 
 
 def _trouble(refusal: submission.Refusal) -> str | None:

@@ -46,9 +46,12 @@ class _Row:
 
 # The first row that matches counts; texts are matched without regard to case, anywhere in the message.
 _ROWS = (
+    # Before the row with "known transaction", which is in it.
+    _Row(SendOutcome.FATAL, "nodes of before EIP-2718", ("unknown transaction type",)),
     _Row(SendOutcome.SENT, "geth, erigon", ("already known", "known transaction", "already_known")),
     _Row(SendOutcome.SENT, "geth, erigon, besu", ("replacement transaction underpriced",)),
     _Row(SendOutcome.SENT, "nethermind, gnosis", ("alreadyknown", "ownnoncealreadyused")),
+    _Row(SendOutcome.SENT, "nethermind", ("replacementnotallowed",)),
     _Row(SendOutcome.SENT, "openethereum", ("transaction with the same hash was already imported",)),
     _Row(SendOutcome.SENT, "openethereum", ("there is another transaction with same nonce in the queue",)),
     _Row(SendOutcome.SENT, "klaytn", ("there is another tx which has the same nonce in the tx pool",)),
@@ -62,7 +65,8 @@ _ROWS = (
     # Arbitrum says this of a nonce that is too low and of one that is too high; receipts tell.
     _Row(SendOutcome.NONCE_USED, "arbitrum", ("invalid transaction nonce",)),
     _Row(SendOutcome.NONCE_GAP, "geth, erigon, arbitrum", ("nonce too high",)),
-    _Row(SendOutcome.NONCE_GAP, "nethermind", ("noncegap",)),
+    _Row(SendOutcome.NONCE_GAP, "nethermind", ("noncegap", "noncetoofarinfuture", "nonce too far in future")),
+    _Row(SendOutcome.NONCE_GAP, "besu", ("nonce is too distant",)),
     _Row(SendOutcome.UNFUNDED, "geth, erigon, anvil", ("insufficient funds for gas", "insufficient funds")),
     _Row(SendOutcome.UNFUNDED, "geth", ("insufficient balance for transfer", "would cause overdraft")),
     _Row(
@@ -92,6 +96,8 @@ _ROWS = (
     _Row(
         SendOutcome.BUSY, "gateways", ("502 bad gateway", "503 service", "408 request timeout", "i/o timeout")
     ),
+    # Before the providers' row, whose "limit exceeded" is in it.
+    _Row(SendOutcome.FATAL, "nodes", ("gas limit exceeded",)),
     _Row(SendOutcome.BUSY, "providers", ("rate limit", "too many requests", "limit exceeded", "capacity")),
     _Row(SendOutcome.FATAL, "geth, erigon, zksync", ("exceeds block gas limit", "intrinsic gas too low")),
     _Row(SendOutcome.FATAL, "geth, erigon", ("negative value", "oversized data", "gas uint64 overflow")),

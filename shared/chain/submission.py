@@ -139,6 +139,27 @@ def read_for_following(
     return SignerSight(standing, final_number, final_count, receipts)
 
 
+def read_receipts(client: RpcClient, hashes: Sequence[str]) -> dict[str, Mined]:
+    """The receipts that any node of a chain has: one of them may have lost its own.
+
+    Raises:
+        RetryableError: a node gave no answer, and the others have none of the receipts.
+    """
+    found: dict[str, Mined] = {}
+    failures: list[str] = []
+    for provider in client.providers:
+        try:
+            answers = provider.batch([("eth_getTransactionReceipt", [each]) for each in hashes])
+            for each, answer in zip(hashes, answers, strict=True):
+                if _answered(answer) is not None:
+                    found[each] = _mined(answer, each)
+        except RetryableError as error:
+            failures.append(f"{provider.name}: {error}")
+    if failures and not found:
+        raise RetryableError(f"chain {client.chain_id}: {'; '.join(failures)}")
+    return found
+
+
 def _final_number(client: RpcClient, finality: int | FinalityTag) -> int:
     tag = "latest" if isinstance(finality, int) else finality.value
     (block,) = client.batch([("eth_getBlockByNumber", [tag, False])])

@@ -34,19 +34,24 @@ class FeeCap:
     """The most that is bid per gas: ``start_wei`` at first, ``ceiling_wei`` once the time is up.
 
     A cap that stays where it is holds a transaction for ever once a spike has passed it: the next bid, which
-    nodes want to be a tenth higher, is then never allowed.
+    nodes want to be a tenth higher, is then never allowed. A call stays one raise below the ceiling, so that
+    the no-op that takes its place at the deadline is always allowed.
     """
 
     start_wei: int
     ceiling_wei: int
 
     def at(self, *, since: datetime, deadline: datetime | None, now: datetime) -> int:
-        """The cap at a moment: linear from ``since`` to ``deadline``; without one, the ceiling."""
-        if deadline is None or deadline <= since or now >= deadline:
+        """The cap of a call at a moment, linear from ``since`` to ``deadline``; without one, the ceiling."""
+        if deadline is None:
             return self.ceiling_wei
+        most = self.ceiling_wei * _BUMP_DENOMINATOR // _BUMP_NUMERATOR
+        least = min(self.start_wei, most)
+        if deadline <= since or now >= deadline:
+            return most
         elapsed_us = max(0, int((now - since).total_seconds() * 1_000_000))
         whole_us = int((deadline - since).total_seconds() * 1_000_000)
-        return self.start_wei + (self.ceiling_wei - self.start_wei) * elapsed_us // max(whole_us, 1)
+        return least + (most - least) * elapsed_us // max(whole_us, 1)
 
 
 def opening_bid(market: FeeMarket, cap_wei: int) -> Fees:

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.domain.interest import shares_of_loan, shares_of_payment
+from shared.domain.steps import StepError
 
 
 class PositionAction(StrEnum):
@@ -108,11 +109,16 @@ def apply_position(
 
     A report carries absolute balances, the vault's sequence and the chain's revision, so a duplicate or a
     report that is older than what is known of the same asset is recognised, in whatever order reports come.
+
+    Raises:
+        StepError: another report of the same rank says otherwise.
     """
     if account is None:
         return Account(account_id, 1, as_of, {position.key: position})
     known = account.positions.get(position.key)
     if known is not None and known.rank >= position.rank:
+        if known.rank == position.rank and known != position:
+            raise StepError(f"there are two: {known}, now {position}")
         return None
     return replace(
         account,

@@ -62,10 +62,15 @@ class StepRecord(Generic[Step]):
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """The step ``number`` cannot follow the ones before it, and they are of the same history."""
+    """The step ``number`` cannot follow the ones before it.
+
+    ``certain``: they are of the same history. Otherwise the step was announced after a reorganisation that
+    may have taken back one before it, whose retraction has not been heard of.
+    """
 
     number: int
     reason: str
+    certain: bool
 
 
 def fold(
@@ -74,8 +79,8 @@ def fold(
     """The state after the steps that stand, from 1 up to the first one missing, and what contradicts it.
 
     On one chain a later step was announced at the same revision or a later one. A step with a lower revision
-    than the one before it is therefore of a history that is gone. One that contradicts what was announced
-    before its own revision waits for the retraction of that, which is on its way: no contradiction yet.
+    than the one before it is therefore of a history that is gone. Where the steps are of several
+    revisions, a retraction that comes late may still explain a contradiction: it is not certain.
     """
     state: State | None = None
     number, revision = 1, 0
@@ -85,9 +90,8 @@ def fold(
         try:
             state = advance(state, number, record.live)
         except StepError as error:
-            if record.revision == records[1].revision:
-                return state, Contradiction(number, str(error))
-            break
+            certain = record.revision == records[1].revision
+            return state, Contradiction(number, str(error), certain)
         number, revision = number + 1, record.revision
     return state, None
 

@@ -151,6 +151,11 @@ class Resend:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Send nothing: it may not happen any more, and the no-op in its place may not bid enough."""
+
+
+@dataclass(frozen=True, slots=True)
 class Replace:
     """Sign another attempt with these fees; ``no_op`` in place of what was asked for."""
 
@@ -158,7 +163,7 @@ class Replace:
     no_op: bool
 
 
-Action = Wait | Note | Conclude | Lose | Resend | Replace
+Action = Wait | Note | Conclude | Lose | Resend | Hold | Replace
 
 
 def decide(transaction: Transaction, sight: Sight, patience: Patience, cap: FeeCap, now: datetime) -> Action:
@@ -187,9 +192,8 @@ def _unmined(
     newest = transaction.newest
     overdue = transaction.deadline is not None and now >= transaction.deadline
     unwanted = not newest.no_op and (overdue or transaction.abandoned is not None)
-    limit = cap.at(
-        since=transaction.created_at, deadline=None if newest.no_op else transaction.deadline, now=now
-    )
+    is_call = not (newest.no_op or unwanted)
+    limit = cap.at(since=transaction.created_at, deadline=transaction.deadline if is_call else None, now=now)
     first_in_line = transaction.nonce == sight.latest_count
     impatient = (
         first_in_line and newest.resent_at is not None and now - newest.signed_at >= patience.raise_after
@@ -199,6 +203,8 @@ def _unmined(
         fees = raised_bid(newest.fees, sight.market, limit)
         if fees is not None:
             return Replace(fees, no_op=newest.no_op or unwanted)
+        if unwanted:
+            return Hold()
         capped = True
     # What the node does not hold never arrived or was dropped: a crash before the first sending leaves it so.
     forgotten = sight.pending_count <= transaction.nonce

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,11 +11,8 @@ from google.cloud import firestore
 
 from shared.domain.dvp import DvpRole
 from shared.domain.escrows import EscrowRole
-from shared.domain.margin import Severity
 from shared.domain.positions import Account, PositionAction
 from shared.events import topics
-from shared.events.base import Event
-from shared.events.operations import OperationsAlertKind
 from shared.events.settlement import EventRetracted, PositionChanged
 from shared.stores import accounts, database, dvp_escrows, escrows, markets, supplies
 from shared.stores.escrow_collection import escrow_id
@@ -130,16 +127,6 @@ def test_a_market_whose_every_report_was_taken_back_has_no_books(
     for message in (report, retraction(report, 1)):
         assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, message).acknowledged
     assert markets.list_all(store) == []
-
-
-def test_two_reports_of_one_number_are_refused(
-    call: Caller, store: firestore.Client, tap: Callable[[str], Tap]
-) -> None:
-    dead = tap(topics.dead_letter_topic(topics.SETTLEMENT_EVENTS))
-    for report in (market_changed(4), market_changed(4, cash_base=5)):
-        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, report).acknowledged
-    assert len(dead.pull()) == 1
-    assert [market.books.cash_base for market in markets.list_all(store)] == [10**12]
 
 
 def test_a_lenders_shares_follow_supply_redemption_and_retraction_in_any_order(
@@ -299,71 +286,6 @@ def test_it_is_delivered_again_while_firestore_fails(
     assert _account(store, account_id).version == 1
 
 
-CONTRADICTIONS: Mapping[str, Callable[[str], Event]] = {
-    "another step of the same number": lambda address: escrow_created(address, amount_base=1),
-    "a step that cannot follow": lambda address: escrow_refunded(address, step=4),
-    "another amount": lambda address: escrow_withdrawn(address).model_copy(update={"amount_base": 1}),
-}
-
-
-@pytest.mark.parametrize("contradiction", CONTRADICTIONS)
-def test_a_contradicting_step_raises_an_alert_and_changes_nothing(
-    call: Caller, store: firestore.Client, tap: Callable[[str], Tap], outbox_left: Outbox, contradiction: str
-) -> None:
-    address = new_address()
-    for step in (escrow_created(address), escrow_approved(address), escrow_released(address)):
-        call.push(FUNCTION, topics.SETTLEMENT_EVENTS, step)
-    before = database.find(store, escrows.path(escrow_id(31337, address)))
-    wrong = CONTRADICTIONS[contradiction](address)
-    alerts, dead = tap(topics.OPERATIONS_ALERTS), tap(topics.dead_letter_topic(topics.SETTLEMENT_EVENTS))
-
-    for _ in range(2):
-        assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, wrong).acknowledged
-
-    after = database.find(store, escrows.path(escrow_id(31337, address)))
-    assert before is not None
-    assert after is not None
-    assert {**after.fields, "updated_at": None} == {**before.fields, "updated_at": None}
-    said = alerts.events()
-    # Said again under the same id, which tells nobody twice.
-    assert {alert.event_id for alert in said} == {f"event_contradicted:{wrong.event_id}"}
-    assert said[0].kind is OperationsAlertKind.EVENT_CONTRADICTED
-    assert said[0].subject == escrow_id(31337, address)
-    assert said[0].severity is Severity.CRITICAL
-    assert dead.pull() == []
-    assert outbox_left.ids() == []
-    behind = escrow_withdrawn(address)
-    assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, behind).acknowledged
-    assert _escrow(store, address).escrow.withdrawn
-
-
-def test_a_contradicting_step_that_came_early_is_found_when_its_turn_comes(
-    call: Caller, store: firestore.Client, tap: Callable[[str], Tap]
-) -> None:
-    alerts = tap(topics.OPERATIONS_ALERTS)
-    documents = []
-    for order in itertools.permutations(range(4)):
-        address = new_address()
-        steps = (
-            escrow_created(address),
-            escrow_approved(address),
-            escrow_released(address),
-            escrow_refunded(address, step=4),
-        )
-        for index in order:
-            assert call.push(FUNCTION, topics.SETTLEMENT_EVENTS, steps[index]).acknowledged
-        document = database.find(store, escrows.path(escrow_id(31337, address)))
-        assert document is not None
-        documents.append({**document.fields, "updated_at": None, "escrow_id": None, "address": None})
-    assert documents == [documents[0]] * 24
-    assert (documents[0]["status"], documents[0]["step"], sorted(documents[0]["steps"])) == (
-        "released",
-        3,
-        ["1", "2", "3"],
-    )
-    assert len(alerts.events()) == 24
-
-
 def test_a_dispute_is_split_and_a_trade_is_settled_in_any_order(
     call: Caller, store: firestore.Client
 ) -> None:
@@ -390,28 +312,6 @@ def test_a_dispute_is_split_and_a_trade_is_settled_in_any_order(
         assert escrow.owed_base(EscrowRole.PAYER) + escrow.owed_base(EscrowRole.PAYEE) == largest
         identifier = escrow_id(31337, trade)
         assert dvp_escrows.find_many(store, [identifier])[identifier].escrow.status == "settled", order
-
-
-def test_an_alert_that_a_crash_left_behind_is_swept(
-    call: Caller,
-    store: firestore.Client,
-    without: Outage,
-    tap: Callable[[str], Tap],
-    outbox_left: Outbox,
-) -> None:
-    address = new_address()
-    call.push(FUNCTION, topics.SETTLEMENT_EVENTS, escrow_created(address))
-    alerts = tap(topics.OPERATIONS_ALERTS)
-    wrong = escrow_created(address, amount_base=1)
-    with without("pubsub"):
-        call.push(FUNCTION, topics.SETTLEMENT_EVENTS, wrong)
-    assert alerts.pull() == []
-
-    outbox_left.age()
-    assert call.request("relay_outbox").status == 200
-
-    assert [alert.event_id for alert in alerts.events()] == [f"event_contradicted:{wrong.event_id}"]
-    assert outbox_left.ids() == []
 
 
 def test_a_crash_between_commit_and_publish_is_made_good_by_the_sweep(

@@ -54,6 +54,12 @@ SAID: list[tuple[str, str, SendOutcome]] = [
     ("geth", "intrinsic gas too low: gas 20000, minimum needed 21000", SendOutcome.FATAL),
     ("besu", "Intrinsic gas exceeds gas limit", SendOutcome.FATAL),
     ("treasure", "invalid chain id for signer", SendOutcome.FATAL),
+    ("a node of before EIP-2718", "unknown transaction type: 2", SendOutcome.FATAL),
+    ("a node", "block gas limit exceeded", SendOutcome.FATAL),
+    ("nethermind", "ReplacementNotAllowed", SendOutcome.SENT),
+    ("nethermind", "NonceTooFarInFuture", SendOutcome.NONCE_GAP),
+    ("nethermind of 2026", "nonce too far in future", SendOutcome.NONCE_GAP),
+    ("besu", "Transaction nonce is too distant from current sender nonce", SendOutcome.NONCE_GAP),
     ("nobody", "the moon is full", SendOutcome.UNKNOWN),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -266,3 +267,17 @@ def test_whom_a_step_concerns_is_not_known_while_one_before_it_is_missing(missin
     assert parties_at(3, BY_ARBITER, records) is None
     records[missing] = StepRecord(retracted=1)
     assert parties_at(3, BY_ARBITER, records) is None
+
+
+def test_a_contradiction_after_a_reorganisation_was_kept_quiet_and_is_told_here() -> None:
+    records = numbered([TERMS, REFUNDED, RELEASED])
+    for number in (2, 3):
+        records[number] = replace(records[number], revision=3)
+    escrow, contradiction = FOLDS["escrow"](records)
+    assert escrow is not None
+    assert (escrow.status, escrow.step) == ("refunded", 2)
+    assert contradiction is not None
+    assert (contradiction.number, contradiction.certain) == (3, False)
+    # What was taken back after all explains it.
+    records[1] = records[1].taken_back(3)
+    assert FOLDS["escrow"](records) == (None, None)

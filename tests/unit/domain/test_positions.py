@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.positions import Account, Position, apply_position, position_key
+from shared.domain.steps import StepError
 
 ACCOUNT = "0x" + "a1" * 20
 START = datetime(2025, 3, 1, tzinfo=UTC)
@@ -85,3 +88,13 @@ def test_an_earlier_report_does_not_take_back_time() -> None:
     assert after.as_of == START + timedelta(seconds=9)
     assert after.version == 2
     assert set(after.positions) == {"1:ETH", "1:USDC"}
+
+
+def test_two_reports_of_one_rank_were_taken_for_a_repeat_and_contradict_each_other_here() -> None:
+    report = Position(1, "ETH", 18, 5, 0, sequence=2)
+    account = apply_position(None, ACCOUNT, report, START)
+    for wrong in (replace(report, collateral_base=6), replace(report, debt_shares=1)):
+        with pytest.raises(StepError, match="there are two"):
+            apply_position(account, ACCOUNT, wrong, START)
+    assert apply_position(account, ACCOUNT, report, START) is None
+    assert apply_position(account, ACCOUNT, replace(report, sequence=1, collateral_base=9), START) is None

@@ -13,6 +13,7 @@ from shared.domain.fees import FeeCap, FeeMarket, Fees, opening_bid, raised_bid
 from shared.domain.transactions import (
     Attempt,
     Conclude,
+    Hold,
     Lose,
     Mined,
     Note,
@@ -143,9 +144,35 @@ def test_the_cap_rises_evenly_to_its_ceiling() -> None:
         CAP.at(since=since, deadline=deadline, now=NOW + timedelta(minutes=minutes))
         for minutes in (0, 30, 60, 600)
     ]
-    assert seen == [100 * GWEI, 550 * GWEI, 1_000 * GWEI, 1_000 * GWEI]
+    most = 1_000 * GWEI * 1_000 // 1_125
+    assert seen == [100 * GWEI, 100 * GWEI + (most - 100 * GWEI) // 2, most, most]
     assert CAP.at(since=since, deadline=None, now=NOW) == 1_000 * GWEI
     assert CAP.at(since=since, deadline=deadline, now=NOW - timedelta(minutes=1)) == 100 * GWEI
+
+
+def test_an_overdue_call_at_the_ceiling_was_sent_again_and_gives_way_to_a_no_op_here() -> None:
+    """The highest bid that a call may make leaves room for the no-op."""
+    ceiling = 50 * GWEI
+    cap = FeeCap(ceiling, ceiling)
+    overdue = replace(_transaction(_attempt(900, 40)), deadline=NOW)
+    highest = opening_bid(
+        FeeMarket(ceiling, GWEI), cap.at(since=NOW - timedelta(hours=1), deadline=NOW, now=NOW)
+    )
+    overdue = replace(overdue, attempts=(replace(overdue.newest, fees=highest),))
+    action = _decide(overdue, _sight(market=FeeMarket(ceiling, GWEI)), cap)
+    assert isinstance(action, Replace)
+    assert action.no_op
+    assert action.fees.max_fee_wei <= ceiling
+
+
+def test_what_may_not_happen_any_more_is_never_sent_again_even_where_no_no_op_is_allowed() -> None:
+    """The ceiling was lowered after the call had bid."""
+    for transaction in (
+        replace(_transaction(_attempt(900, 40)), deadline=NOW),
+        replace(_transaction(_attempt(900, 40)), abandoned="too large"),
+    ):
+        assert _decide(transaction, _sight(), FeeCap(GWEI, 22 * GWEI)) == Hold()
+        assert _decide(transaction, _sight(pending_count=7), FeeCap(GWEI, 22 * GWEI)) == Hold()
 
 
 WEI = st.integers(0, 10**13)
