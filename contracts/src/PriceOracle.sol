@@ -73,15 +73,25 @@ contract PriceOracle is IPriceOracle, AccessManaged {
 
     /// @notice An asset's feed. Reverts when it has none.
     function feedOf(address asset) external view returns (Feed memory feed) {
-        feed = _feeds[asset];
-        if (address(feed.aggregator) == address(0)) revert FeedMissing(asset);
+        return _feedOf(asset);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function priceBoundsUsd(address asset)
+        external
+        view
+        override
+        returns (uint256 minPriceUsd, uint256 maxPriceUsd)
+    {
+        _requireSequencer();
+        Feed memory feed = _feedOf(asset);
+        return (feed.minPriceUsd, feed.maxPriceUsd);
     }
 
     /// @inheritdoc IPriceOracle
     function priceUsd(address asset) external view override returns (uint256 price) {
         _requireSequencer();
-        Feed memory feed = _feeds[asset];
-        if (address(feed.aggregator) == address(0)) revert FeedMissing(asset);
+        Feed memory feed = _feedOf(asset);
         (uint80 roundId, int256 answer,, uint256 updatedAt,) = feed.aggregator.latestRoundData();
         bool isPrice = roundId != 0 && answer > 0 && updatedAt != 0 && updatedAt <= block.timestamp;
         if (!isPrice || answer > type(int128).max) revert InvalidPrice(asset, answer, updatedAt);
@@ -93,6 +103,11 @@ contract PriceOracle is IPriceOracle, AccessManaged {
         if (price < feed.minPriceUsd || price > feed.maxPriceUsd) {
             revert PriceOutOfBounds(asset, price, feed.minPriceUsd, feed.maxPriceUsd);
         }
+    }
+
+    function _feedOf(address asset) private view returns (Feed memory feed) {
+        feed = _feeds[asset];
+        if (address(feed.aggregator) == address(0)) revert FeedMissing(asset);
     }
 
     function _requireSequencer() private view {

@@ -38,6 +38,7 @@ library LendingMarket {
     /// @notice The index at this block.
     function currentIndex(Market storage market) internal view returns (uint256) {
         uint256 elapsedS = block.timestamp - market.accruedAt;
+        if (elapsedS == 0) return market.borrowIndex;
         return InterestMath.grow(market.borrowIndex, market.ratePerSecond, elapsedS);
     }
 

@@ -133,6 +133,16 @@ abstract contract VaultBooks is IVault, ReentrancyGuardTransient {
         _dropDebtShares(account, asset, held, shares);
     }
 
+    /// @dev All of the account's collateral in one asset becomes reserves.
+    function _takeCrumb(address account, address asset) internal {
+        uint256 amount = _positions[account][asset].collateral;
+        LendingMarket.Market storage market = _markets[asset];
+        market.accrue();
+        market.reserves = (market.reserves + amount).toUint128();
+        _takeCollateral(account, asset, amount);
+        _reportBoth(account, asset, PositionChange.LiquidateCollateral, amount);
+    }
+
     function _writeOffDebt(address account, address asset) internal {
         LendingMarket.Market storage market = _markets[asset];
         market.accrue();

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {AssetTransfer} from "../libraries/AssetTransfer.sol";
+import {InterestMath} from "../libraries/InterestMath.sol";
 import {LendingMarket} from "../libraries/LendingMarket.sol";
 import {VaultMargin} from "./VaultMargin.sol";
 
@@ -32,10 +33,13 @@ abstract contract VaultLiquidation is VaultMargin {
     uint256 public constant SMALL_POSITION_USD = 2000e36;
     /// @notice What is left of both sides is worth at least this much each, or one of them is gone.
     uint256 public constant MIN_LEFT_USD = 1000e36;
+    /// @notice All collateral of an account together, when it is worth less, does not keep a loss out of the books.
+    uint256 public constant WORTHLESS_USD = 1e36;
 
     /// @notice Repays up to `repayAmount` of an account's debt and takes collateral of that worth plus the bonus.
-    /// @dev For native debt send at least what is due; the rest comes back. `accountValue` asks for every price that the
-    /// account depends on, so that nobody is liquidated on a price that cannot be believed.
+    /// @dev For native debt send at least what is due; the rest comes back. The two assets need prices; what else the
+    /// account holds and has none counts at its best for the account (`isLiquidatable`), so that nobody is liquidated on a
+    /// price that cannot be believed, and nobody is safe by holding a crumb of something that has none.
     /// @param repayAmount Most to repay; more than allowed means as much as is allowed.
     /// @param minSeized Reverts when the collateral received would be less.
     function liquidate(
@@ -74,13 +78,28 @@ abstract contract VaultLiquidation is VaultMargin {
         _takeCollateral(account, collateralAsset, seized);
         _reportPosition(account, collateralAsset, PositionChange.LiquidateCollateral, seized);
         emit Liquidated(account, msg.sender, debtAsset, collateralAsset, repaid, seized);
-        if (_accounts[account].collateralAssets == 0) _writeOffAll(account);
+        bool isAllTaken = _positions[account][collateralAsset].collateral == 0;
+        if (isAllTaken && _isWorthless(account) && isLiquidatable(account)) _realiseLoss(account);
     }
 
-    /// @dev Nothing covers what is left of its debts: the markets know at once.
-    function _writeOffAll(address account) private {
+    /// @dev Whether nobody would come for what collateral is left, whatever it may count for.
+    function _isWorthless(address account) private view returns (bool) {
+        uint256 collateralAssets = _accounts[account].collateralAssets;
+        uint256 mostUsd = 0;
+        for (uint256 i = 0; collateralAssets >> i != 0; ++i) {
+            if ((collateralAssets >> i) & 1 == 0) continue;
+            (, uint256 high) = _unitPriceRange(_assets[i], 0, true);
+            mostUsd += _positions[account][_assets[i]].collateral * high;
+        }
+        return mostUsd < WORTHLESS_USD;
+    }
+
+    /// @dev Nothing covers what is left of the debts: the markets know at once. Crumbs of collateral are the treasury's.
+    function _realiseLoss(address account) private {
+        uint256 collateralAssets = _accounts[account].collateralAssets;
         uint256 debtAssets = _accounts[account].debtAssets;
-        for (uint256 i = 0; debtAssets >> i != 0; ++i) {
+        for (uint256 i = 0; (collateralAssets | debtAssets) >> i != 0; ++i) {
+            if ((collateralAssets >> i) & 1 == 1) _takeCrumb(account, _assets[i]);
             if ((debtAssets >> i) & 1 == 1) _writeOffDebt(account, _assets[i]);
         }
     }
@@ -97,23 +116,33 @@ abstract contract VaultLiquidation is VaultMargin {
         plan.debtUnit = _unitPrice(debtAsset);
         plan.collateralUnit = _unitPrice(collateralAsset);
         plan.bonusBps = _configs[collateralAsset].liquidationBonusBps;
-        plan.repay = Math.min(repayAmount, _mostRepayable(account, plan));
+        uint256[] memory knownUnits = new uint256[](MAX_ASSETS);
+        knownUnits[_configs[debtAsset].index] = plan.debtUnit;
+        knownUnits[_configs[collateralAsset].index] = plan.collateralUnit;
+        plan.repay = Math.min(repayAmount, _mostRepayable(account, plan, knownUnits));
         if (plan.repay == 0) revert ZeroAmount(debtAsset);
         plan.seize = Math.mulDiv(plan.repay * plan.debtUnit, BPS + plan.bonusBps, plan.collateralUnit * BPS);
         if (plan.seize > plan.collateral) {
             plan.seize = plan.collateral;
-            plan.repay = Math.mulDiv(
+            uint256 worth = Math.mulDiv(
                 plan.collateral * plan.collateralUnit,
                 BPS,
                 plan.debtUnit * (BPS + plan.bonusBps),
                 Math.Rounding.Ceil
             );
+            // A payment of less than a share would be refused, and nobody could take the last of a collateral.
+            uint256 least = InterestMath.debtOf(1, _markets[debtAsset].borrowIndex);
+            plan.repay = Math.min(plan.repay, Math.max(worth, least));
         }
         _requireNoDust(plan);
     }
 
-    function _mostRepayable(address account, Liquidation memory plan) private view returns (uint256) {
-        (uint256 collateralUsd, uint256 debtUsd) = accountValue(account);
+    function _mostRepayable(address account, Liquidation memory plan, uint256[] memory knownUnits)
+        private
+        view
+        returns (uint256)
+    {
+        (uint256 collateralUsd, uint256 debtUsd) = _valueOf(account, knownUnits, true);
         if (!_isBelowMargin(collateralUsd, debtUsd, liquidationMarginBps)) {
             revert NotLiquidatable(account, collateralUsd, _requiredUsd(debtUsd, liquidationMarginBps));
         }

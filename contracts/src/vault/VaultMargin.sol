@@ -41,21 +41,7 @@ abstract contract VaultMargin is VaultBooks {
     /// USD with 36 decimals.
     /// @dev Asks for the prices of assets that the account holds and no other; reverts when one has none.
     function accountValue(address account) public view returns (uint256 collateralUsd, uint256 debtUsd) {
-        uint256 collateralAssets = _accounts[account].collateralAssets;
-        uint256 debtAssets = _accounts[account].debtAssets;
-        uint256 held = collateralAssets | debtAssets;
-        for (uint256 i = 0; held >> i != 0; ++i) {
-            if ((held >> i) & 1 == 0) continue;
-            address asset = _assets[i];
-            uint256 unit = _unitPrice(asset);
-            if ((collateralAssets >> i) & 1 == 1) {
-                collateralUsd += uint256(_positions[account][asset].collateral) * unit
-                * _configs[asset].collateralFactorBps / BPS;
-            }
-            if ((debtAssets >> i) & 1 == 1) {
-                debtUsd += Math.ceilDiv(_debtOf(account, asset) * unit * BPS, _configs[asset].borrowFactorBps);
-            }
-        }
+        return _valueOf(account, new uint256[](MAX_ASSETS), false);
     }
 
     /// @notice `collateral / ((1 + liquidationMargin) · debt)` with 18 decimals, rounded down: below 1 the account may be
@@ -66,11 +52,35 @@ abstract contract VaultMargin is VaultBooks {
         return Math.mulDiv(collateralUsd, WAD * BPS, debtUsd * (BPS + liquidationMarginBps));
     }
 
-    /// @notice Whether the account may be liquidated at this block's prices and interest.
-    function isLiquidatable(address account) external view returns (bool) {
+    /// @notice Whether the account may be liquidated at this block's prices and interest. What has no price now counts as
+    /// its feed's bounds allow at best for the account: it shields as much as it may be worth, and no more.
+    function isLiquidatable(address account) public view returns (bool) {
         if (_accounts[account].debtAssets == 0) return false;
-        (uint256 collateralUsd, uint256 debtUsd) = accountValue(account);
+        (uint256 collateralUsd, uint256 debtUsd) = _valueOf(account, new uint256[](MAX_ASSETS), true);
         return _isBelowMargin(collateralUsd, debtUsd, liquidationMarginBps);
+    }
+
+    /// @param knownUnits Unit prices that the caller has, by the assets' indexes; 0 is to be asked for.
+    /// @param isBestCase What has no price counts as much as it may be worth, or its debt as little, instead of reverting.
+    function _valueOf(address account, uint256[] memory knownUnits, bool isBestCase)
+        internal
+        view
+        returns (uint256 collateralUsd, uint256 debtUsd)
+    {
+        (uint256 collateralAssets, uint256 debtAssets) =
+            (_accounts[account].collateralAssets, _accounts[account].debtAssets);
+        for (uint256 i = 0; (collateralAssets | debtAssets) >> i != 0; ++i) {
+            if (((collateralAssets | debtAssets) >> i) & 1 == 0) continue;
+            address asset = _assets[i];
+            (uint256 low, uint256 high) = _unitPriceRange(asset, knownUnits[i], isBestCase);
+            if ((collateralAssets >> i) & 1 == 1) {
+                collateralUsd += uint256(_positions[account][asset].collateral) * high
+                * _configs[asset].collateralFactorBps / BPS;
+            }
+            if ((debtAssets >> i) & 1 == 1) {
+                debtUsd += Math.ceilDiv(_debtOf(account, asset) * low * BPS, _configs[asset].borrowFactorBps);
+            }
+        }
     }
 
     /// @dev Free of prices without debt: a broken feed must not lock what nobody has a claim on.
@@ -96,7 +106,32 @@ abstract contract VaultMargin is VaultBooks {
 
     /// @dev USD of one base unit with 36 decimals.
     function _unitPrice(address asset) internal view returns (uint256) {
-        return oracle.priceUsd(asset) * 10 ** (18 - _configs[asset].decimals);
+        return oracle.priceUsd(asset) * _unitScale(asset);
+    }
+
+    /// @dev As `_unitPrice`, twice; in the best case the bounds of a price that there is not.
+    /// @param knownUnit What `_unitPrice` said before, or 0.
+    function _unitPriceRange(address asset, uint256 knownUnit, bool isBestCase)
+        internal
+        view
+        returns (uint256 low, uint256 high)
+    {
+        if (knownUnit != 0) return (knownUnit, knownUnit);
+        if (!isBestCase) {
+            low = _unitPrice(asset);
+            return (low, low);
+        }
+        uint256 scale = _unitScale(asset);
+        try oracle.priceUsd(asset) returns (uint256 price) {
+            return (price * scale, price * scale);
+        } catch {
+            (low, high) = oracle.priceBoundsUsd(asset);
+            return (low * scale, high * scale);
+        }
+    }
+
+    function _unitScale(address asset) private view returns (uint256) {
+        return 10 ** (18 - _configs[asset].decimals);
     }
 
     /// @dev With interest up to this block, whether or not the market has accrued.

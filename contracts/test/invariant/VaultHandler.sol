@@ -22,7 +22,7 @@ contract VaultHandler is Test {
     struct Books {
         uint64 sequence;
         uint256 supplyShares;
-        uint256 debtShares;
+        uint256 supplyAssets;
         uint256 borrowIndex;
     }
 
@@ -37,6 +37,7 @@ contract VaultHandler is Test {
     mapping(address account => mapping(address asset => Projection projection)) public projections;
     mapping(address account => uint64 sequence) public sequences;
     mapping(address asset => Books books) public books;
+    mapping(address asset => bool isBetween) private _hasLost;
 
     /// @notice How often an action took effect, by its name: a campaign that never liquidates proves nothing.
     mapping(bytes32 action => uint256 count) public counts;
@@ -68,7 +69,8 @@ contract VaultHandler is Test {
 
     function deposit(uint256 accountSeed, uint256 assetSeed, uint256 amount) external projected {
         (address account, address asset) = _pick(accountSeed, assetSeed);
-        amount = bound(amount, 1, LARGEST_USD / _unitPrice(asset));
+        // Crumbs too: they must not keep a loss in the books.
+        amount = amount % 4 == 0 ? 1 : bound(amount, 1, LARGEST_USD / _unitPrice(asset));
         _fund(account, asset, amount);
         vm.prank(account);
         vault.deposit{value: _valueOf(asset, amount)}(asset, amount);
@@ -114,12 +116,16 @@ contract VaultHandler is Test {
         (address account, address asset) = _pick(accountSeed, assetSeed);
         uint256 cash = vault.marketOf(asset).cash;
         (uint256 collateralUsd, uint256 debtUsd) = vault.accountValue(account);
-        uint256 free = collateralUsd > debtUsd ? collateralUsd - debtUsd : 0;
-        uint256 most = free / _unitPrice(asset);
-        if (most > cash) most = cash;
-        if (most == 0) return;
+        uint256 allowedUsd = collateralUsd * 10_000 / (10_000 + uint256(vault.initialMarginBps()));
+        if (allowedUsd <= debtUsd) return;
+        uint256 allowed =
+            (allowedUsd - debtUsd) / _unitPrice(asset) * vault.assetConfig(asset).borrowFactorBps / 10_000;
+        // Half of the loans are as large as they may be: only such an account is soon in need.
+        amount = amount % 2 == 0 ? allowed : bound(amount, 0, allowed * 3 / 2);
+        if (amount > cash) amount = cash;
+        if (amount == 0) return;
         vm.prank(account);
-        try vault.borrow(asset, bound(amount, 1, most)) {
+        try vault.borrow(asset, amount) {
             ++counts["borrow"];
             _assertInitialMargin(account);
         } catch (bytes memory reason) {
@@ -147,6 +153,11 @@ contract VaultHandler is Test {
         projected
     {
         address account = _debtorFrom(accountSeed);
+        // Two of three times prices fall until somebody is in need: by chance alone that is rare.
+        for (uint256 i = 0; amount % 3 != 0 && i < 8 && !vault.isLiquidatable(account); ++i) {
+            crash(accountSeed, 60);
+            account = _debtorFrom(accountSeed);
+        }
         address debtAsset = _assetFrom(account, debtSeed, true);
         address collateralAsset = _assetFrom(account, collateralSeed, false);
         (, uint256 debt,) = vault.position(account, debtAsset);
@@ -157,17 +168,29 @@ contract VaultHandler is Test {
         _fund(address(this), debtAsset, debt);
         try vault.liquidate{value: _valueOf(debtAsset, debt)}(
             account, debtAsset, collateralAsset, amount, 0
+        ) returns (
+            uint256 repaid, uint256 seized
         ) {
             vm.assertTrue(isLiquidatable, "a healthy account was liquidated");
             ++counts["liquidate"];
-            _assertNoDebtWithoutCollateral(account);
+            uint256 bonusBps = vault.assetConfig(collateralAsset).liquidationBonusBps;
+            vm.assertLe(
+                seized * _unitPrice(collateralAsset) * 10_000,
+                repaid * _unitPrice(debtAsset) * (10_000 + bonusBps)
+            );
+            _assertLossIsRealised(account, collateralAsset);
         } catch (bytes memory reason) {
             // forge-lint: disable-next-line(unsafe-typecast) the selector is what is wanted
             bytes4 selector = bytes4(reason);
             if (isLiquidatable) {
                 bool isSmall =
                     selector == IVault.AmountTooSmall.selector || selector == IVault.ZeroAmount.selector;
-                vm.assertTrue(isSmall || selector == IVault.DustLeft.selector, "liquidation was refused");
+                // All of a debt is refused when it is worth less than the smallest part of this collateral.
+                bool isCrumb = debt * _unitPrice(debtAsset) < 2 * _unitPrice(collateralAsset);
+                vm.assertTrue(
+                    selector == IVault.DustLeft.selector || (isSmall && (amount < debt || isCrumb)),
+                    "liquidation was refused"
+                );
             } else {
                 vm.assertTrue(selector == IVault.NotLiquidatable.selector, "refused for another reason");
             }
@@ -176,10 +199,17 @@ contract VaultHandler is Test {
     }
 
     function movePrice(uint256 assetSeed, uint256 change) external {
-        MockAggregator feed = _feeds[assets[assetSeed % assets.length]];
-        (, int256 answer,,,) = feed.latestRoundData();
-        int256 moved = answer * int256(bound(change, 50, 150)) / 100;
-        feed.updateAnswer(moved < 1e6 ? int256(1e6) : moved > 1e12 ? int256(1e12) : moved);
+        _scalePrice(assets[assetSeed % assets.length], bound(change, 50, 150));
+    }
+
+    /// @dev What one account has falls and what it owes rises.
+    function crash(uint256 accountSeed, uint256 change) public {
+        address account = accounts[accountSeed % accounts.length];
+        for (uint256 i = 0; i < assets.length; ++i) {
+            IVault.Position memory held = vault.positionShares(account, assets[i]);
+            if (held.debtShares == 0 && held.collateral != 0) _scalePrice(assets[i], bound(change, 10, 90));
+            if (held.debtShares != 0 && held.collateral == 0) _scalePrice(assets[i], 110);
+        }
     }
 
     function passTime(uint256 seconds_) external {
@@ -188,6 +218,13 @@ contract VaultHandler is Test {
             (, int256 answer,,,) = _feeds[assets[i]].latestRoundData();
             _feeds[assets[i]].updateAnswer(answer);
         }
+    }
+
+    function _scalePrice(address asset, uint256 percent) private {
+        (, int256 answer,,,) = _feeds[asset].latestRoundData();
+        // forge-lint: disable-next-line(unsafe-typecast) a percentage
+        int256 moved = answer * int256(percent) / 100;
+        _feeds[asset].updateAnswer(moved < 1e6 ? int256(1e6) : moved > 1e13 ? int256(1e13) : moved);
     }
 
     /// @dev The first account from the seed on that may be liquidated, if there is one.
@@ -239,9 +276,16 @@ contract VaultHandler is Test {
         vm.assertGe(collateralUsd * 10_000, debtUsd * (10_000 + uint256(vault.initialMarginBps())));
     }
 
-    function _assertNoDebtWithoutCollateral(address account) private view {
-        (uint256 collateralUsd, uint256 debtUsd) = vault.accountValue(account);
-        vm.assertTrue(collateralUsd != 0 || debtUsd == 0, "debt is left that nothing covers");
+    /// @dev Nobody who could still be liquidated owes on nothing but crumbs.
+    function _assertLossIsRealised(address account, address seizedAsset) private {
+        if (vault.positionShares(account, seizedAsset).collateral != 0) return;
+        ++counts["take all of a collateral"];
+        if (!vault.isLiquidatable(account)) return;
+        uint256 leftUsd;
+        for (uint256 i = 0; i < assets.length; ++i) {
+            leftUsd += vault.positionShares(account, assets[i]).collateral * _unitPrice(assets[i]);
+        }
+        vm.assertTrue(leftUsd >= vault.WORTHLESS_USD(), "debt is left that nothing covers");
     }
 
     function _assertRefusal(bytes memory reason, bytes4 either, bytes4 other) private {
@@ -254,6 +298,9 @@ contract VaultHandler is Test {
 
     function _applyLogs(Vm.Log[] memory logs) private {
         for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].topics[0] == IVault.BadDebtRealised.selector) {
+                _hasLost[address(uint160(uint256(logs[i].topics[2])))] = true;
+            }
             if (logs[i].topics[0] == IVault.PositionChanged.selector) _applyPosition(logs[i]);
             if (logs[i].topics[0] == IVault.MarketChanged.selector) _applyMarket(logs[i]);
         }
@@ -272,18 +319,42 @@ contract VaultHandler is Test {
         else if (words[1] == 2 || words[1] == 8) projection.collateral -= words[2];
         vm.assertEq(projection.collateral, words[3], "collateral does not follow from the amounts");
         vm.assertEq(words[5], InterestMath.debtOf(words[4], words[8]), "debt is not its shares at the index");
+        _assertDebtChangesByNoMoreThanIsPaid(words, projection.debtShares);
         (projection.debtShares, projection.supplyShares) = (words[4], words[6]);
     }
 
+    /// @dev A loan adds at least its amount of debt, a payment takes away at most its own.
+    function _assertDebtChangesByNoMoreThanIsPaid(uint256[9] memory words, uint256 sharesBefore)
+        private
+        pure
+    {
+        (uint256 kind, uint256 amount, uint256 sharesAfter, uint256 index) =
+            (words[1], words[2], words[4], words[8]);
+        if (kind == uint256(IVault.PositionChange.Borrow)) {
+            vm.assertGe((sharesAfter - sharesBefore) * index, amount * InterestMath.RAY);
+        } else if (sharesAfter < sharesBefore && kind != uint256(IVault.PositionChange.WriteOff)) {
+            vm.assertLe((sharesBefore - sharesAfter) * index, amount * InterestMath.RAY);
+        }
+    }
+
+    /// @dev Nobody gains from the other lenders: a share of supply is worth no less after any change but a loss.
     function _applyMarket(Vm.Log memory log) private {
         address asset = address(uint160(uint256(log.topics[1])));
         uint256[9] memory words = abi.decode(log.data, (uint256[9]));
         Books storage known = books[asset];
+        uint256 debt = words[3] * words[4] / InterestMath.RAY;
+        uint256 supplyAssets = words[1] + (debt > words[5] ? debt - words[5] : 0);
         // The first ones, of the listing, came before this handler.
         if (known.sequence != 0) {
             vm.assertEq(words[0], known.sequence + 1, "market sequence has a gap or a repeat");
+            vm.assertGe(words[4], known.borrowIndex);
+            vm.assertTrue(
+                (supplyAssets + 1) * (known.supplyShares + 1e6) >= (known.supplyAssets + 1) * (words[2] + 1e6)
+                    || _hasLost[asset],
+                "a share of supply has lost without a loss"
+            );
         }
-        vm.assertGe(words[4], known.borrowIndex);
-        books[asset] = Books(uint64(words[0]), words[2], words[3], words[4]);
+        _hasLost[asset] = false;
+        books[asset] = Books(uint64(words[0]), words[2], supplyAssets, words[4]);
     }
 }

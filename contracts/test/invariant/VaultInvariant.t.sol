@@ -48,7 +48,7 @@ contract VaultInvariantTest is InvariantTest {
             _handler.deposit(i + 1, i, type(uint256).max);
         }
 
-        bytes4[] memory actions = new bytes4[](12);
+        bytes4[] memory actions = new bytes4[](13);
         actions[0] = VaultHandler.deposit.selector;
         actions[1] = VaultHandler.withdraw.selector;
         actions[2] = VaultHandler.borrow.selector;
@@ -58,10 +58,11 @@ contract VaultInvariantTest is InvariantTest {
         actions[6] = VaultHandler.supply.selector;
         actions[7] = VaultHandler.redeem.selector;
         actions[8] = VaultHandler.liquidate.selector;
-        // Twice, so that enough loans are taken and fall due in one sequence.
+        // More often, so that enough loans are taken and fall due in one sequence.
         actions[9] = VaultHandler.borrow.selector;
         actions[10] = VaultHandler.supply.selector;
         actions[11] = VaultHandler.liquidate.selector;
+        actions[12] = VaultHandler.crash.selector;
         target(address(_handler), actions);
     }
 

@@ -225,17 +225,58 @@ contract VaultLiquidationTest is VaultFixture {
         vault.liquidate(alice, address(usdc), address(wbtc), 0, 0);
     }
 
-    function test_RevertWhen_AnyPriceOfTheAccountIsBroken() external {
+    function test_RevertWhen_ThePriceOfEitherSideIsBroken() external {
         _indebt(alice);
-        _deposit(alice, weth, 1e18);
         wbtcFeed.updateAnswer(10_000e8);
-        wethFeed.updateAnswer(0);
-        usdc.mint(liquidator, 10_000e6);
+        usdcFeed.updateAnswer(0);
         vm.startPrank(liquidator);
-        usdc.approve(address(vault), 10_000e6);
         vm.expectRevert(
-            abi.encodeWithSelector(PriceOracle.InvalidPrice.selector, address(weth), 0, block.timestamp)
+            abi.encodeWithSelector(PriceOracle.InvalidPrice.selector, address(usdc), 0, block.timestamp)
         );
         vault.liquidate(alice, address(usdc), address(wbtc), 10_000e6, 0);
+        vm.stopPrank();
+        usdcFeed.updateAnswer(1e8);
+        wbtcFeed.updateAnswer(0);
+        vm.startPrank(liquidator);
+        vm.expectRevert(
+            abi.encodeWithSelector(PriceOracle.InvalidPrice.selector, address(wbtc), 0, block.timestamp)
+        );
+        vault.liquidate(alice, address(usdc), address(wbtc), 10_000e6, 0);
+    }
+
+    function test_WhatHasNoPriceShieldsAsMuchAsItsBoundsAllow() external {
+        oracle.configureFeed(address(weth), wethFeed, HEARTBEAT_S, 1000e18, 10_000e18);
+        _indebt(alice);
+        _deposit(alice, weth, 1e18);
+        wethFeed.updateAnswer(0);
+        wbtcFeed.updateAnswer(13_000e8);
+        vm.assertFalse(vault.isLiquidatable(alice));
+        vm.prank(liquidator);
+        vm.expectRevert(
+            abi.encodeWithSelector(IVault.NotLiquidatable.selector, alice, 23_000 * USD, 23_000 * USD)
+        );
+        vault.liquidate(alice, address(usdc), address(wbtc), 1, 0);
+
+        wbtcFeed.updateAnswer(13_000e8 - 1);
+        vm.assertTrue(vault.isLiquidatable(alice));
+        _liquidate(alice, address(usdc), address(wbtc), 1000e6);
+        // Loans and withdrawals count on nothing that has no price.
+        vm.expectPartialRevert(PriceOracle.InvalidPrice.selector);
+        _borrow(alice, address(usdc), 1);
+        vm.expectPartialRevert(PriceOracle.InvalidPrice.selector);
+        vault.accountValue(alice);
+    }
+
+    function test_ADebtWithoutAPriceCountsAsLittleAsItsBoundsAllow() external {
+        oracle.configureFeed(address(weth), wethFeed, HEARTBEAT_S, 1000e18, 10_000e18);
+        _deposit(alice, usdc, 13_800e6);
+        _borrow(alice, address(weth), 1e18);
+        _borrow(alice, address(wbtc), 0.1e8);
+        wethFeed.updateAnswer(0);
+        // 1000 / 0.8 of WETH and 10,750 of WBTC: 12,000 of debt, for which 13,800 are just enough.
+        wbtcFeed.updateAnswer(107_500e8);
+        vm.assertFalse(vault.isLiquidatable(alice));
+        wbtcFeed.updateAnswer(107_500e8 + 1);
+        vm.assertTrue(vault.isLiquidatable(alice));
     }
 }
