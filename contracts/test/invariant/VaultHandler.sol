@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
 import {Vault} from "../../src/Vault.sol";
 import {IVault} from "../../src/interfaces/IVault.sol";
 import {InterestMath} from "../../src/libraries/InterestMath.sol";
@@ -83,7 +85,13 @@ contract VaultHandler is Test {
         vm.prank(account);
         try vault.supply{value: _valueOf(asset, amount)}(asset, amount) {}
         catch (bytes memory reason) {
-            _assertRefusal(reason, IVault.ZeroAmount.selector, IVault.CapExceeded.selector);
+            // Where lenders have lost all but a billionth, shares would be too many to count.
+            bool isLost = vault.supplyAssetsOf(asset) * 1e15 < vault.marketOf(asset).supplyShares;
+            _assertRefusal(
+                reason,
+                IVault.ZeroAmount.selector,
+                isLost ? SafeCast.SafeCastOverflowedUintDowncast.selector : IVault.CapExceeded.selector
+            );
         }
     }
 
