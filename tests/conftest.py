@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import grpc
 import pytest
+from google.cloud.pubsub_v1 import SubscriberClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from hypothesis import settings as hypothesis_settings
 
 from local.chain import LocalChain
@@ -97,7 +100,8 @@ class Project:
         )
 
     def forget(self) -> None:
-        """Remove its documents and tables: what hundreds of tests leave would slow down the last ones."""
+        """Remove its documents, tables and subscriptions: what hundreds of tests leave would slow down the
+        last ones. The Pub/Sub emulator has a thread for each subscription, which looks ten times a second."""
         paths = [
             f"http://{self.hosts.firestore}/emulator/v1/projects/{self.project_id}/databases/(default)/documents"
         ]
@@ -105,6 +109,11 @@ class Project:
             paths.append(f"{self.hosts.bigquery}/emulator/v1/projects/{self.project_id}")
         for path in paths:
             urllib.request.urlopen(urllib.request.Request(path, method="DELETE"), timeout=60).close()
+        # Not where the environment says: a test may have pointed that elsewhere.
+        channel = grpc.insecure_channel(self.hosts.pubsub)
+        with SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)) as subscriber:
+            for subscription in subscriber.list_subscriptions(project=f"projects/{self.project_id}"):
+                subscriber.delete_subscription(subscription=subscription.name)
 
 
 def network_document(**feeds: str) -> dict[str, object]:

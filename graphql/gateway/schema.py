@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 import strawberry
 from graphql import GraphQLSchema, lexicographic_sort_schema, print_schema
@@ -67,8 +68,9 @@ class Subscription(MarginSubscriptions, AlertSubscriptions, MarkSubscriptions):
     """The root of subscriptions."""
 
 
+@cache
 def build_schema() -> GraphQLSchema:
-    """The executable schema."""
+    """The executable schema; nothing changes it, so a process has one."""
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from shared.config import Settings, load
-from shared.manifest import load_manifest
+from shared.manifest import Gateway, load_manifest
 
 MANIFEST = Path(__file__).parents[2] / "functions.yaml"
 
@@ -16,5 +17,10 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: naming every variable that is missing or contradictory.
     """
-    declared = load_manifest(MANIFEST).gateway
+    declared = _declared()
     return load(uses=declared.uses, settings=declared.settings)
+
+
+@cache
+def _declared() -> Gateway:
+    return load_manifest(MANIFEST).gateway
