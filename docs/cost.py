@@ -63,7 +63,7 @@ RECONCILIATION_LOOK = Operations(reads=3)
 RECONCILED_PAGE = Operations(writes=1)
 """A page of a pass, beside a read of each of its accounts; the last reads each token's difference too."""
 WEBHOOK_LOOK = Operations(reads=1)
-"""A settlement event that no endpoint is concerned with."""
+"""A settlement event that no endpoint is concerned with, announced or final."""
 WEBHOOK = Operations(reads=1, writes=3)
 """What each delivery adds: created, claimed, recorded."""
 
@@ -160,8 +160,9 @@ def lines_beside(load: Load) -> dict[str, float]:
         "Cloud Run: measure_risk": _requests(minutes) + risk_s * _second(MEMORY_GIB),
         "Firestore: reconcile_positions, once an hour": _firestore(per_pass, hours)
         + _firestore(RECONCILIATION_LOOK, looks),
-        "Firestore: webhooks": _firestore(WEBHOOK_LOOK, changes) + _firestore(WEBHOOK, changes),
-        "Cloud Run: create_webhook_deliveries": _requests(changes, memory_gib=SMALL_MEMORY_GIB),
+        "Firestore: webhooks": _firestore(WEBHOOK_LOOK, 2 * changes) + _firestore(WEBHOOK, changes),
+        # An event comes twice: as it is announced, and once it is final.
+        "Cloud Run: create_webhook_deliveries": _requests(2 * changes, memory_gib=SMALL_MEMORY_GIB),
     }
 
 

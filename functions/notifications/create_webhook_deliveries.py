@@ -1,11 +1,12 @@
 """Puts settlement events on their way to the webhook endpoints that clients registered.
 
-Trigger: ``settlement.events.v1``.
+Trigger: ``settlement.events.v1``, ``settlement.finalized.v1``.
 Reads: ``webhook_endpoints``; ``escrows`` and ``dvp_escrows`` for the parties of an escrow.
 Writes: ``webhook_deliveries``, one per event and endpoint, due at once unless the endpoint is off.
 Publishes: nothing.
 
-A delivery's id follows from event and endpoint, so that repeats create nothing. Retractions are deliveries of
+An endpoint is told either of events as they are announced, or of the same events once they are final. A
+delivery's id follows from event and endpoint, so that repeats create nothing. Retractions are deliveries of
 their own. Nothing here depends on the order of events, and receivers must not either: what they are sent has
 the contracts' own numbers (``sequence``, ``step``) and the chain's ``revision``.
 """
@@ -29,6 +30,7 @@ from shared.events.settlement import (
     AnyDvpEvent,
     AnyEscrowEvent,
     EventRetracted,
+    FinalizedEvent,
     MarketChanged,
     PositionChanged,
     SettlementEvent,
@@ -44,13 +46,17 @@ from shared.stores.escrow_collection import escrow_id
 
 @pubsub_function(
     uses=("firestore",),
-    messages={topics.SETTLEMENT_EVENTS: TypeAdapter(SettlementEvent)},
+    messages={
+        topics.SETTLEMENT_EVENTS: TypeAdapter(SettlementEvent),
+        topics.FINALIZED_EVENTS: TypeAdapter(FinalizedEvent),
+    },
 )
 def create_webhook_deliveries(event: AnyContractEvent | EventRetracted, context: Context) -> None:
     """Create the deliveries of one event."""
     client = database.connect(context.settings)
     reported = event.retracted if isinstance(event, EventRetracted) else event
     event_type = WebhookEventType(reported.kind)
+    final = context.topic == topics.FINALIZED_EVENTS
     concerned = _concerned(client, reported)
     if concerned is None:
         if not webhook_endpoints.has_any(client):
@@ -59,7 +65,7 @@ def create_webhook_deliveries(event: AnyContractEvent | EventRetracted, context:
     wanting = [
         endpoint
         for endpoint in webhook_endpoints.list_concerned(client, concerned)
-        if endpoint.wants(event_type, concerned, reported.block_time)
+        if endpoint.wants(event_type, concerned, reported.block_time, final=final)
     ]
     if not wanting:
         return

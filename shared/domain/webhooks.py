@@ -100,7 +100,8 @@ class WebhookEndpoint:
     """Where a client receives events. ``accounts`` None means every account; no ``event_types`` mean all.
 
     ``failing_since`` is the first failure after which nothing was taken; ``reason`` says why it is not
-    enabled, ``off_since`` since when.
+    enabled, ``off_since`` since when. ``final_only``: it is told of events once they are final, and so of no
+    retraction; that never changes, for whoever changed over would be told of some events twice or never.
     """
 
     endpoint_id: str
@@ -115,6 +116,7 @@ class WebhookEndpoint:
     failing_since: datetime | None
     created_at: datetime
     off_since: datetime | None = None
+    final_only: bool = False
 
     @property
     def enabled(self) -> bool:
@@ -132,13 +134,21 @@ class WebhookEndpoint:
         """Whether events are kept for it: it is on, or has not been off for longer than :data:`HELD_FOR`."""
         return self.enabled or (self.off_since is not None and now - self.off_since <= HELD_FOR)
 
-    def wants(self, event_type: WebhookEventType, concerned: frozenset[str], happened_at: datetime) -> bool:
-        """Whether it is to be told of an event that concerns these accounts.
+    def wants(
+        self,
+        event_type: WebhookEventType,
+        concerned: frozenset[str],
+        happened_at: datetime,
+        *,
+        final: bool,
+    ) -> bool:
+        """Whether it is to be told of an event that concerns these accounts, and is announced or final.
 
         What happened before it was registered is not: a back-fill announces years of events again.
         """
         return (
-            happened_at >= self.created_at
+            self.final_only == final
+            and happened_at >= self.created_at
             and (not self.event_types or event_type in self.event_types)
             and (self.accounts is None or not self.accounts.isdisjoint(concerned))
         )
@@ -254,8 +264,16 @@ def check_client_key(client_key: str) -> None:
 
 
 def registration_hash(
-    url: str, description: str, named: Sequence[str], event_types: frozenset[WebhookEventType]
+    url: str,
+    description: str,
+    named: Sequence[str],
+    event_types: frozenset[WebhookEventType],
+    *,
+    final_only: bool,
 ) -> str:
     """SHA-256 of what a client asks to be registered, in hexadecimal, whatever the order of what it names."""
     asked = [url, description, sorted(set(named)), sorted(each.value for each in event_types)]
+    if final_only:
+        # Not where it is not: registrations of before it could be asked for have no such word.
+        asked.append("final only")
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -10,7 +10,7 @@ from shared.events.settlement import AnyContractEvent, EventRetracted, Settlemen
 
 class WebhookBody(Record):
     """``type`` is the event's kind, ``timestamp`` when it happened (of a retraction: when it was announced),
-    ``data`` the message as it was announced on ``settlement.events.v1``."""
+    ``data`` the message of ``settlement.events.v1`` or ``settlement.finalized.v1``."""
 
     type: str
     timestamp: Instant

@@ -19,7 +19,8 @@ class Context:
     """One invocation.
 
     ``as_of`` is the moment of its trigger: a message's publish time, a schedule's time, a request's
-    arrival. ``invocation_id`` is unique, and the owner of whatever the invocation leases.
+    arrival. ``invocation_id`` is unique, and the owner of whatever the invocation leases. ``topic`` is
+    that of its message; None where it is a request.
     """
 
     function: str
@@ -27,6 +28,7 @@ class Context:
     as_of: datetime
     invocation_id: str
     traceparent: str
+    topic: str | None = None
 
     @property
     def network(self) -> Network:

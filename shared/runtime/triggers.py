@@ -119,7 +119,8 @@ def pubsub_function(
         @functools.wraps(handle)
         def receive(cloud_event: CloudEvent) -> None:
             message = _Message.of(cloud_event)
-            context = enter(declaration, message.published_at, message.attributes.get(names.TRACEPARENT))
+            traceparent = message.attributes.get(names.TRACEPARENT)
+            context = enter(declaration, message.published_at, traceparent, topic=message.topic)
             try:
                 event = _decode(message, messages)
                 logs.enter(_scope(context, event.event_id))
@@ -219,7 +220,9 @@ def _body(request: flask.Request) -> Any:
     return body
 
 
-def enter(declaration: Declaration, as_of: datetime, traceparent: str | None) -> Context:
+def enter(
+    declaration: Declaration, as_of: datetime, traceparent: str | None, *, topic: str | None = None
+) -> Context:
     """Begin an invocation: its settings, its logs, its place in the caller's trace.
 
     Raises:
@@ -232,6 +235,7 @@ def enter(declaration: Declaration, as_of: datetime, traceparent: str | None) ->
         as_of=as_of,
         invocation_id=clock.new_id(),
         traceparent=child_traceparent(traceparent),
+        topic=topic,
     )
     logs.configure(settings)
     logs.enter(_scope(context, None))

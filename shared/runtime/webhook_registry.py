@@ -68,6 +68,7 @@ def register(
     description: str,
     account_ids: Sequence[str],
     event_types: frozenset[WebhookEventType],
+    final_only: bool,
     client_key: str | None,
     now: datetime,
 ) -> Registered:
@@ -82,7 +83,7 @@ def register(
     check_url(url, local=settings.environment.emulated)
     check_description(description)
     client = database.connect(settings)
-    body_hash = registration_hash(url, description, account_ids, event_types)
+    body_hash = registration_hash(url, description, account_ids, event_types, final_only=final_only)
     if client_key is not None:
         check_client_key(client_key)
         known = _find_registered(client, key, client_key, body_hash)
@@ -100,6 +101,7 @@ def register(
         previous_secret=None,
         failing_since=None,
         created_at=now,
+        final_only=final_only,
     )
     commit = database.Commit(client)
     commit.create(webhook_endpoints.path(endpoint.endpoint_id), webhook_endpoints.encode(endpoint))

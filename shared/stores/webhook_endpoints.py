@@ -41,6 +41,7 @@ def encode(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "failing_since": endpoint.failing_since,
         "created_at": endpoint.created_at,
         "off_since": endpoint.off_since,
+        "final_only": endpoint.final_only,
     }
 
 
@@ -61,8 +62,9 @@ def decode(fields: Mapping[str, Any]) -> WebhookEndpoint:
         else PreviousSecret(previous["secret"], previous["expires_at"]),
         failing_since=fields["failing_since"],
         created_at=fields["created_at"],
-        # Endpoints that were written before it was kept have none.
+        # Endpoints that were written before these were kept have none.
         off_since=fields.get("off_since"),
+        final_only=fields.get("final_only", False),
     )
 
 

@@ -63,16 +63,25 @@ ANYWHERE: Mapping[str, tuple[Spoil | bytes, str]] = {
     "an event id that no document can have": (_with(event_id="a/b"), "event_id"),
 }
 
+CONTRACT_EVENTS: Mapping[str, tuple[Spoil, str]] = {
+    "an unknown kind": (_with(kind="airdrop"), ""),
+    "a balance that is a float": (_with(collateral_base=1.5), "collateral_base"),
+    "a negative balance": (_with(collateral_base="-1"), "collateral_base"),
+    "a balance above 2^256": (_with(collateral_base=str(2**256)), "collateral_base"),
+    "an account that is no address": (_with(account_id="0xABC"), "account_id"),
+    "a time without a zone": (_with(block_time="2026-01-01T00:00:00"), "block_time"),
+    "a sequence of zero": (_with(sequence=0), "sequence"),
+    "an asset that is no symbol": (_with(asset="a/b"), "asset"),
+}
+
 PER_TOPIC: Mapping[str, Mapping[str, tuple[Spoil, str]]] = {
-    topics.SETTLEMENT_EVENTS: {
-        "an unknown kind": (_with(kind="airdrop"), ""),
-        "a balance that is a float": (_with(collateral_base=1.5), "collateral_base"),
-        "a negative balance": (_with(collateral_base="-1"), "collateral_base"),
-        "a balance above 2^256": (_with(collateral_base=str(2**256)), "collateral_base"),
-        "an account that is no address": (_with(account_id="0xABC"), "account_id"),
-        "a time without a zone": (_with(block_time="2026-01-01T00:00:00"), "block_time"),
-        "a sequence of zero": (_with(sequence=0), "sequence"),
-        "an asset that is no symbol": (_with(asset="a/b"), "asset"),
+    topics.SETTLEMENT_EVENTS: CONTRACT_EVENTS,
+    topics.FINALIZED_EVENTS: {
+        **CONTRACT_EVENTS,
+        "what is final taken back": (
+            lambda m: {"kind": "event_retracted", "event_id": "1", "revision": 1, "retracted": m},
+            "",
+        ),
     },
     topics.SETTLEMENT_COMMANDS: {
         "an unknown kind": (_with(kind="AIRDROP"), "kind"),

@@ -105,6 +105,32 @@ def test_a_retraction_is_a_delivery_of_its_own_for_whoever_is_told_of_the_event(
     assert (body["data"]["retracted"]["event_id"], body["data"]["revision"]) == (event.event_id, 1)
 
 
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_an_endpoint_may_be_told_of_final_events_only_and_hears_of_no_retraction(
+    call: Caller, store: firestore.Client, order: tuple[int, ...]
+) -> None:
+    account = new_address()
+    at_once = put_endpoint(store, URL, accounts=[account])
+    once_final = put_endpoint(store, URL, accounts=[account], final_only=True)
+    gone, final = position_changed(account, 1), position_changed(account, 2)
+    messages = (
+        (topics.SETTLEMENT_EVENTS, gone),
+        (topics.SETTLEMENT_EVENTS, retraction(gone, 1)),
+        (topics.SETTLEMENT_EVENTS, final),
+        (topics.FINALIZED_EVENTS, final),
+    )
+    for number in (*order, *order):
+        topic, message = messages[number]
+        assert call.push(FUNCTION, topic, message).acknowledged
+    told = {(each.endpoint_id, each.event_id) for each in all_deliveries(store)}
+    assert told == {
+        (at_once.endpoint_id, gone.event_id),
+        (at_once.endpoint_id, retraction(gone, 1).event_id),
+        (at_once.endpoint_id, final.event_id),
+        (once_final.endpoint_id, final.event_id),
+    }
+
+
 def test_the_parties_of_an_escrow_are_told_of_its_later_steps_and_of_what_was_taken_back(
     call: Caller, store: firestore.Client
 ) -> None:

@@ -89,6 +89,18 @@ def test_without_names_an_endpoint_is_told_of_what_the_key_may_see(server: Serve
     assert _register(server, world.key())["endpoint"]["accountIds"] is None
 
 
+def test_an_endpoint_of_final_events_stays_one(server: Server, world: World) -> None:
+    key = world.key()
+    registered = _register(server, key, finalOnly=True)["endpoint"]
+    assert registered["finalOnly"] is True
+    _ask(server, "update_webhook_endpoint", key, endpointId=registered["id"], change={"description": "d"})
+    assert _ask(server, "webhook_endpoint", key, endpointId=registered["id"])["finalOnly"] is True
+    found = webhook_endpoints.find(world.client, registered["id"])
+    assert found is not None
+    assert (found[0].final_only, found[0].description) == (True, "d")
+    assert _register(server, key)["endpoint"]["finalOnly"] is False
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

@@ -69,6 +69,7 @@ class WebhookMutations:
             account_ids=named,
             # Strawberry hands on an enum variable's bare value.
             event_types=frozenset(map(WebhookEventType, input.event_types or ())),
+            final_only=input.final_only,
             client_key=input.client_key,
             now=datetime.now(UTC),
         )

@@ -37,6 +37,9 @@ class WebhookEndpoint:
     event_types: list[WebhookEventType] = strawberry.field(  # type: ignore[valid-type]
         description="What it is told of; empty for everything."
     )
+    final_only: bool = strawberry.field(
+        description="Whether it is told of events only once they are final, and so of no retraction."
+    )
     state: WebhookEndpointState  # type: ignore[valid-type]
     state_reason: str | None = strawberry.field(description="Why it is not enabled.")
     failing_since: DateTime | None = strawberry.field(
@@ -57,6 +60,7 @@ def endpoint_type(stored: webhooks.WebhookEndpoint) -> WebhookEndpoint:
         description=stored.description,
         account_ids=None if stored.accounts is None else [Address(each) for each in sorted(stored.accounts)],
         event_types=sorted(stored.event_types),
+        final_only=stored.final_only,
         state=stored.state,
         state_reason=stored.reason,
         failing_since=stored.failing_since,
@@ -128,6 +132,10 @@ class RegisterWebhookEndpointInput:
     )
     event_types: list[WebhookEventType] | None = strawberry.field(  # type: ignore[valid-type]
         default=None, description="Without any: everything."
+    )
+    final_only: bool = strawberry.field(
+        default=False,
+        description="Send events only once they are final, never a retraction. It stays as it is registered.",
     )
     client_key: str | None = strawberry.field(
         default=None,

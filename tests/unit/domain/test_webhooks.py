@@ -99,13 +99,16 @@ def test_without_names_an_endpoint_has_the_keys_accounts() -> None:
 def test_an_endpoint_wants_what_concerns_it_since_it_was_registered() -> None:
     kind, other = WebhookEventType.ESCROW_CREATED, WebhookEventType.DVP_CREATED
     concerned = frozenset((TWO, THREE))
-    assert _endpoint().wants(kind, concerned, NOW)
-    assert _endpoint(event_types=frozenset((kind,))).wants(kind, concerned, NOW)
-    assert _endpoint(accounts=None).wants(kind, frozenset(), NOW)
-    assert not _endpoint(event_types=frozenset((other,))).wants(kind, concerned, NOW)
-    assert not _endpoint().wants(kind, frozenset((THREE,)), NOW)
-    assert not _endpoint().wants(kind, frozenset(), NOW)
-    assert not _endpoint().wants(kind, concerned, NOW - timedelta(seconds=1))
+    assert _endpoint().wants(kind, concerned, NOW, final=False)
+    assert _endpoint(event_types=frozenset((kind,))).wants(kind, concerned, NOW, final=False)
+    assert _endpoint(accounts=None).wants(kind, frozenset(), NOW, final=False)
+    assert not _endpoint(event_types=frozenset((other,))).wants(kind, concerned, NOW, final=False)
+    assert not _endpoint().wants(kind, frozenset((THREE,)), NOW, final=False)
+    assert not _endpoint().wants(kind, frozenset(), NOW, final=False)
+    assert not _endpoint().wants(kind, concerned, NOW - timedelta(seconds=1), final=False)
+    assert not _endpoint().wants(kind, concerned, NOW, final=True)
+    assert _endpoint(final_only=True).wants(kind, concerned, NOW, final=True)
+    assert not _endpoint(final_only=True).wants(kind, concerned, NOW, final=False)
     for state in (EndpointState.DISABLED, EndpointState.GONE, EndpointState.FAILING):
         assert not _endpoint(state=state).receives(NOW)
 
@@ -214,15 +217,16 @@ def test_an_endpoint_that_is_off_has_events_kept_for_a_week() -> None:
 
 def test_equal_registrations_have_equal_hashes_and_others_do_not() -> None:
     types = frozenset((WebhookEventType.DVP_CREATED, WebhookEventType.DVP_SETTLED))
-    first = registration_hash("https://a.example/", "", [ONE, TWO], types)
-    assert registration_hash("https://a.example/", "", [TWO, ONE, TWO], types) == first
+    first = registration_hash("https://a.example/", "", [ONE, TWO], types, final_only=False)
+    assert registration_hash("https://a.example/", "", [TWO, ONE, TWO], types, final_only=False) == first
     others = [
-        registration_hash("https://b.example/", "", [ONE, TWO], types),
-        registration_hash("https://a.example/", "x", [ONE, TWO], types),
-        registration_hash("https://a.example/", "", [ONE], types),
-        registration_hash("https://a.example/", "", [ONE, TWO], frozenset()),
+        registration_hash("https://b.example/", "", [ONE, TWO], types, final_only=False),
+        registration_hash("https://a.example/", "x", [ONE, TWO], types, final_only=False),
+        registration_hash("https://a.example/", "", [ONE], types, final_only=False),
+        registration_hash("https://a.example/", "", [ONE, TWO], frozenset(), final_only=False),
+        registration_hash("https://a.example/", "", [ONE, TWO], types, final_only=True),
     ]
-    assert len({first, *others}) == 5
+    assert len({first, *others}) == 6
 
 
 def test_a_delivery_is_kept_for_a_month_after_it_was_made_or_asked_for() -> None:
