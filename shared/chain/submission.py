@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,8 @@ _REVERT_CODE = 3
 
 _REVERTED = re.compile(r"revert", re.IGNORECASE)
 _GAS_RESERVE_PCT = 20
+_MOST_CALLS = 100
+"""Calls in one request: geth takes 1,000 (``node/defaults.go``), some providers fewer."""
 
 
 class CallRevertedError(FusionError):
@@ -101,7 +103,7 @@ def read_for_call(client: RpcClient, signer: str, call: ContractCall) -> tuple[S
 
 @dataclass(frozen=True, slots=True)
 class SignerSight:
-    """A signer's standing and the receipts of its transactions, from one node in one request."""
+    """A signer's standing, from one node in one request, and the receipts of its transactions."""
 
     standing: Standing
     final_number: int
@@ -122,21 +124,25 @@ def read_for_following(
         RetryableError: no node answered, or its answers contradict each other.
     """
     final_number = _final_number(client, finality)
-    answers = client.batch(
-        [
-            *_standing_calls(signer),
-            ("eth_getTransactionCount", [signer, hex(final_number)]),
-            *(("eth_getTransactionReceipt", [each]) for each in hashes),
-        ]
+    *standing, final_count = client.batch(
+        [*_standing_calls(signer), ("eth_getTransactionCount", [signer, hex(final_number)])]
     )
-    standing = _standing(answers[:4])
-    final_count = quantity(_answered(answers[4]))
-    receipts: dict[str, Mined] = {}
-    for each, answer in zip(hashes, answers[5:], strict=True):
-        receipt = _answered(answer)
-        if receipt is not None:
-            receipts[each] = _mined(receipt, each)
-    return SignerSight(standing, final_number, final_count, receipts)
+    return SignerSight(
+        _standing(standing), final_number, quantity(_answered(final_count)), _receipts(client.batch, hashes)
+    )
+
+
+def _receipts(batch: Callable[[Sequence[Call]], list[Any]], hashes: Sequence[str]) -> dict[str, Mined]:
+    """The receipts that there are."""
+    found: dict[str, Mined] = {}
+    for start in range(0, len(hashes), _MOST_CALLS):
+        asked = hashes[start : start + _MOST_CALLS]
+        answers = batch([("eth_getTransactionReceipt", [each]) for each in asked])
+        for each, answer in zip(asked, answers, strict=True):
+            receipt = _answered(answer)
+            if receipt is not None:
+                found[each] = _mined(receipt, each)
+    return found
 
 
 def read_receipts(client: RpcClient, hashes: Sequence[str]) -> dict[str, Mined]:
@@ -149,10 +155,7 @@ def read_receipts(client: RpcClient, hashes: Sequence[str]) -> dict[str, Mined]:
     failures: list[str] = []
     for provider in client.providers:
         try:
-            answers = provider.batch([("eth_getTransactionReceipt", [each]) for each in hashes])
-            for each, answer in zip(hashes, answers, strict=True):
-                if _answered(answer) is not None:
-                    found[each] = _mined(answer, each)
+            found |= _receipts(provider.batch, hashes)
         except RetryableError as error:
             failures.append(f"{provider.name}: {error}")
     if failures and not found:

@@ -156,3 +156,25 @@ def test_a_nonce_that_somebody_else_mined_fails_the_command_and_alarms(
     assert [alert.kind for alert in alerts.events()] == ["nonce_taken"]
     assert [event.status for event in progress.events()] == ["SUBMITTED", "FAILED"]
     assert custodian.deposited() == 0
+
+
+def test_a_node_that_takes_no_long_batch_follows_nothing_and_is_asked_in_parts_here(
+    custodian: Custodian, project: Project, store: firestore.Client
+) -> None:
+    """Many versions of a few transactions are signed in a spike of fees, just when they must be followed."""
+
+    def limited(batch: Sequence[Mapping[str, Any]]) -> Answer | None:
+        if len(batch) <= 100:
+            return None
+        refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "batch too large"}}
+        return Answer(200, json.dumps(refusal).encode(), {"Content-Type": "application/json"})
+
+    command_id = custodian.submit("order-1")
+    transaction = custodian.transaction(command_id)
+    signed = [replace(transaction.newest, hash=f"0x{number:064x}") for number in range(120)]
+    spiked = replace(transaction, attempts=(*signed, *transaction.attempts))
+    store.document(transactions.path(spiked.transaction_id)).set(transactions.encode(spiked))
+    with rpc_proxy(project.hosts.rpc, limited) as proxy:
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
+        assert custodian.follow().status == 200
+    assert custodian.command(command_id).status is CommandStatus.SUCCEEDED
