@@ -47,17 +47,27 @@ def provision_messaging(
     Raises:
         google.api_core.exceptions.GoogleAPICallError: the emulator refused one.
     """
-    channel = grpc.insecure_channel(pubsub_host)
-    publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    provision_topics(manifest, project=project, pubsub_host=pubsub_host)
+    provision_subscriptions(manifest, project=project, pubsub_host=pubsub_host, push_base_url=push_base_url)
+
+
+def provision_topics(manifest: Manifest, *, project: str, pubsub_host: str) -> None:
+    """The topics of :func:`provision_messaging` alone."""
     names = [name for topic in manifest.topics.values() for name in (topic.name, topic.dead_letter)]
-    subscriptions = list(_subscriptions(manifest, project, push_base_url))
-    try:
-        topics = [Topic(name=f"projects/{project}/topics/{name}") for name in names]
-        _create_all(publisher.create_topic, topics)
-        _create_all(subscriber.create_subscription, subscriptions)
-    finally:
-        channel.close()
+    channel = grpc.insecure_channel(pubsub_host)
+    with PublisherClient(transport=PublisherGrpcTransport(channel=channel)) as publisher:
+        _create_all(
+            publisher.create_topic, [Topic(name=f"projects/{project}/topics/{name}") for name in names]
+        )
+
+
+def provision_subscriptions(
+    manifest: Manifest, *, project: str, pubsub_host: str, push_base_url: str | None
+) -> None:
+    """The subscriptions of :func:`provision_messaging` alone, to topics that are there."""
+    channel = grpc.insecure_channel(pubsub_host)
+    with SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)) as subscriber:
+        _create_all(subscriber.create_subscription, _subscriptions(manifest, project, push_base_url))
 
 
 def provision_warehouse(

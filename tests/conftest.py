@@ -24,7 +24,7 @@ from local.chain import LocalChain
 from local.deployment import Deployment
 from local.emulators import EmulatorHosts, running_emulators
 from local.price_data import single_feed_prices
-from local.provision import provision_messaging, provision_warehouse
+from local.provision import provision_subscriptions, provision_topics, provision_warehouse
 from shared.config import SPECS, Settings, load
 from shared.manifest import Manifest, load_manifest
 
@@ -87,6 +87,15 @@ class Project:
     def settings(self, *names: str, uses: tuple[str, ...] = ("firestore", "pubsub")) -> Settings:
         """Validated settings, as a function of this project has them."""
         return load(uses=uses, settings=names)
+
+    def provision_pulls(self) -> None:
+        """Create the subscriptions that functions pull, for the tests that look at what is pulled."""
+        provision_subscriptions(
+            deployed_manifest(),
+            project=self.project_id,
+            pubsub_host=self.hosts.pubsub,
+            push_base_url=None,
+        )
 
     def provision_warehouse(self, *tables: str) -> None:
         """Create the dataset and these tables, for the tests that look at them; without any, all of them."""
@@ -165,7 +174,7 @@ def network_document(**feeds: str) -> dict[str, object]:
 def fresh_project(
     emulators: EmulatorHosts, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> Iterator[Project]:
-    """A project with every topic and pull subscription of the manifest; it is removed at the end."""
+    """A project with every topic of the manifest; it is removed at the end."""
     fresh = Project(f"test-{uuid.uuid4().hex[:12]}", emulators, monkeypatch, folder)
     fresh.setenv(
         **emulators.environment(),
@@ -195,12 +204,7 @@ def fresh_project(
     for name in ("K_SERVICE", "FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE"):
         monkeypatch.delenv(name, raising=False)
     fresh.write_network(network_document())
-    provision_messaging(
-        deployed_manifest(),
-        project=fresh.project_id,
-        pubsub_host=emulators.pubsub,
-        push_base_url=None,
-    )
+    provision_topics(deployed_manifest(), project=fresh.project_id, pubsub_host=emulators.pubsub)
     yield fresh
     fresh.forget()
 

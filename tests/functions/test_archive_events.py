@@ -29,6 +29,7 @@ class Archive:
 
     def __init__(self, project: Project) -> None:
         project.provision_warehouse("events", "margin_history", "marks")
+        project.provision_pulls()
         settings = project.settings("BIGQUERY_DATASET", uses=("bigquery", "pubsub"))
         self._client = warehouse_client.connect(settings).client
         self._publisher = PublisherClient()

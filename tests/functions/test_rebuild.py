@@ -13,7 +13,7 @@ from google.cloud import firestore
 
 from local import escrows as parties
 from local.chain import Transaction, borrow, calldata, deposit
-from local.provision import provision_messaging
+from local.provision import provision_topics
 from local.rebuild import RebuildError, main, rebuild
 from shared.config import Settings, load
 from shared.events import topics
@@ -34,9 +34,7 @@ ETHER = 10**18
 def fresh(project: Project) -> Iterator[Settings]:
     """Another project on the same emulators, with topics and nothing else."""
     name = f"rebuilt-{uuid.uuid4().hex[:12]}"
-    provision_messaging(
-        deployed_manifest(), project=name, pubsub_host=project.hosts.pubsub, push_base_url=None
-    )
+    provision_topics(deployed_manifest(), project=name, pubsub_host=project.hosts.pubsub)
     environ = {**project.environment(), "GOOGLE_CLOUD_PROJECT": name}
     yield load(uses=("firestore", "pubsub"), environ=environ)
     Project(name, project.hosts, project.monkeypatch, project.folder).forget()
@@ -47,6 +45,7 @@ def live(
     call: Caller, market: Market, project: Project, tap: Callable[[str], Tap]
 ) -> tuple[Settings, list[Any]]:
     """A history with two reorganisations, archived, and projected in an order of accidents."""
+    project.provision_pulls()
     project.provision_warehouse("events")
     describe_chain(market, project, 2_000)
     announced = tap(topics.SETTLEMENT_EVENTS)

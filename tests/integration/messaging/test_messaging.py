@@ -25,7 +25,8 @@ SUBSCRIPTION = subscription_id(ARCHIVE.name, topics.MARGIN_ALERTS)
 
 @pytest.fixture
 def settings(project: Project) -> Settings:
-    """Of a function in this project."""
+    """Of a function in this project that may pull."""
+    project.provision_pulls()
     return project.settings(uses=("pubsub",))
 
 
