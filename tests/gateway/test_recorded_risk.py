@@ -52,6 +52,24 @@ def test_what_is_not_recorded_is_refused_and_names_the_argument(
             assert "recorded are" in error["message"]
 
 
+BASIS = {
+    "definition": "d",
+    "scenario_set_id": "s",
+    "scenario_definition": "x",
+    "history_first": "2025-01-01",
+    "history_last": "2026-01-01",
+    "n_observations": 365,
+}
+
+
+def load_twice(world: World, **rows_by_table: list[Row]) -> None:
+    """Load rows, and all of them once more, as another job."""
+    warehouse = warehouse_client.connect(world.settings)
+    for number in range(2):
+        for table, rows in rows_by_table.items():
+            load_once(warehouse, table, rows, load_id=f"{number}")
+
+
 def recorded(
     as_of: datetime, number: int, var: float | None, *, method: str = "filtered", reason: str | None = None
 ) -> Row:
@@ -72,12 +90,7 @@ def recorded(
         "es_usd": None if var is None else 2 * var,
         "unmeasured_reason": reason,
         "missing_assets": ["LINK"] if reason else [],
-        "definition": "d",
-        "scenario_set_id": "s",
-        "scenario_definition": "x",
-        "history_first": "2025-01-01",
-        "history_last": "2026-01-01",
-        "n_observations": 365,
+        **BASIS,
     }
     return Row("portfolio_risks", row_id, values)
 
@@ -91,9 +104,7 @@ def test_risk_history_is_paged_and_each_result_once(server: Server, world: World
         recorded(days[2], 1, 99.0, method="historical"),
         recorded(days[2], 2, 77.0),
     ]
-    warehouse = warehouse_client.connect(world.settings)
-    for number in range(2):
-        load_once(warehouse, "portfolio_risks", rows, load_id=f"{number}")
+    load_twice(world, portfolio_risks=rows)
     first = server.query(HISTORY, {"id": address(1)}, key=key)["riskHistory"]
     assert first["pageInfo"]["hasNextPage"]
     nodes = [edge["node"] for edge in first["edges"]]
@@ -143,12 +154,7 @@ def house_row(as_of: datetime, kind: str, part: str, es: float | None) -> Row:
         "outside_accounts": 1,
         "unmeasured_reason": None,
         "missing_assets": ["LINK"],
-        "definition": "d",
-        "scenario_set_id": "s",
-        "scenario_definition": "x",
-        "history_first": "2025-01-01",
-        "history_last": "2026-01-01",
-        "n_observations": 365,
+        **BASIS,
     }
     return Row("house_risks", row_id, values)
 
@@ -172,9 +178,7 @@ def stress_row(as_of: datetime, number: int, state: str, pnl: float | None) -> R
         "shortfall_usd": 0.25 if pnl else None,
         "unmeasured_reason": None,
         "missing_assets": [],
-        "definition": "d",
-        "scenario_set_id": "s",
-        "scenario_definition": "x",
+        **BASIS,
         "history_first": None,
         "history_last": None,
         "n_observations": 1,
@@ -190,7 +194,6 @@ HOUSE = """{ houseRisk { asOf varUsd esUsd byAsset { asset esUsd } byChain { cha
 def test_the_house_shows_its_last_finished_run(server: Server, world: World, key: str) -> None:
     assert server.query(HOUSE, key=key) == {"houseRisk": None, "houseStress": []}
     yesterday, today = world.now - timedelta(days=1), world.now
-    warehouse = warehouse_client.connect(world.settings)
     house = [
         house_row(yesterday, "total", "", 1.0),
         house_row(today, "total", "", 80.0),
@@ -206,9 +209,7 @@ def test_the_house_shows_its_last_finished_run(server: Server, world: World, key
         # A run that is not done yet.
         stress_row(today + timedelta(minutes=1), 1, "INSOLVENT", -9.0),
     ]
-    for number in range(2):
-        load_once(warehouse, "house_risks", house, load_id=f"{number}")
-        load_once(warehouse, "stress_test_results", stress, load_id=f"{number}")
+    load_twice(world, house_risks=house, stress_test_results=stress)
 
     shown = server.query(HOUSE, key=key)
 
@@ -234,7 +235,6 @@ def test_the_house_risk_by_account_sums_to_the_whole_the_largest_first(
     server: Server, world: World, key: str
 ) -> None:
     today = world.now
-    warehouse = warehouse_client.connect(world.settings)
     shortfalls = [
         shortfall_row(today, 1, s1=8.0),
         shortfall_row(today, 2, s0=9.0, s1=4.0, s2=40.0, s3=8.0),
@@ -246,9 +246,7 @@ def test_the_house_risk_by_account_sums_to_the_whole_the_largest_first(
         shortfall_row(today + timedelta(minutes=1), 6, s1=7.0),
     ]
     totals = [house_row(today - timedelta(days=1), "total", "", 1.75), house_row(today, "total", "", 27.0)]
-    for number in range(2):
-        load_once(warehouse, "house_shortfalls", shortfalls, load_id=f"{number}")
-        load_once(warehouse, "house_risks", totals, load_id=f"{number}")
+    load_twice(world, house_shortfalls=shortfalls, house_risks=totals)
 
     def shown(after: str | None) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
         risk = server.query(BY_ACCOUNT, {"after": after}, key=key)["houseRisk"]
