@@ -30,7 +30,8 @@ from shared.events.settlement import (
 from tests.messages import ARBITER, CHAIN_ID, DECIMALS, PAYEE, PAYER, now
 
 
-def _place(number: int, block_time: datetime | None) -> dict[str, Any]:
+def place(number: int, block_time: datetime | None = None) -> dict[str, Any]:
+    """Where a contract reported something: in the first log of a block, now unless told otherwise."""
     block_hash = f"0x{number:064x}"
     return {
         "event_id": contract_event_id(CHAIN_ID, block_hash, 0),
@@ -55,11 +56,12 @@ def position_changed(
     amount_base: int = 1,
     chain_id: int = CHAIN_ID,
     action: PositionAction = PositionAction.DEPOSIT,
+    block_time: datetime | None = None,
 ) -> PositionChanged:
     """An account's balances in one asset after its ``sequence``-th event."""
-    place = _place(sequence, None) | {"chain_id": chain_id}
+    reported = place(sequence, block_time) | {"chain_id": chain_id}
     return PositionChanged(
-        **place,
+        **reported,
         account_id=account_id,
         asset=asset,
         asset_address="0x" + "01" * 20,
@@ -79,7 +81,7 @@ def position_changed(
 def market_changed(sequence: int, *, asset: str = "USDC", cash_base: int = 10**12) -> MarketChanged:
     """A market's books after its ``sequence``-th change, without interest."""
     return MarketChanged(
-        **_place(sequence, None),
+        **place(sequence),
         asset=asset,
         asset_address="0x" + "01" * 20,
         decimals=DECIMALS[asset],
@@ -102,10 +104,17 @@ def retraction(event: AnyContractEvent, revision: int) -> EventRetracted:
     )
 
 
-def escrow_created(escrow: str, *, payer: str = PAYER, amount_base: int = 10**18) -> EscrowCreated:
+def escrow_created(
+    escrow: str,
+    *,
+    payer: str = PAYER,
+    amount_base: int = 10**18,
+    policy: ReleasePolicy = ReleasePolicy.PAYER,
+    block_time: datetime | None = None,
+) -> EscrowCreated:
     """Step 1 of an escrow."""
     return EscrowCreated(
-        **_place(1, None),
+        **place(1, block_time),
         escrow=escrow,
         step=1,
         payer=payer,
@@ -118,31 +127,35 @@ def escrow_created(escrow: str, *, payer: str = PAYER, amount_base: int = 10**18
         release_time=datetime(2030, 1, 1, tzinfo=UTC),
         refund_time=datetime(2031, 1, 1, tzinfo=UTC),
         dispute_window_s=3_600,
-        policy=ReleasePolicy.PAYER,
+        policy=policy,
     )
 
 
-def escrow_approved(escrow: str, step: int = 2) -> EscrowApproved:
+def escrow_approved(escrow: str, step: int = 2, *, block_time: datetime | None = None) -> EscrowApproved:
     """The payer approves the release."""
     return EscrowApproved(
-        **_place(step, None), escrow=escrow, step=step, role=EscrowRole.PAYER, approver=PAYER
+        **place(step, block_time), escrow=escrow, step=step, role=EscrowRole.PAYER, approver=PAYER
     )
 
 
-def escrow_released(escrow: str, step: int = 3) -> EscrowReleased:
+def escrow_released(escrow: str, step: int = 3, *, block_time: datetime | None = None) -> EscrowReleased:
     """The amount is the payee's."""
-    return EscrowReleased(**_place(step, None), escrow=escrow, step=step, payee=PAYEE, amount_base=10**18)
+    return EscrowReleased(
+        **place(step, block_time), escrow=escrow, step=step, payee=PAYEE, amount_base=10**18
+    )
 
 
-def escrow_refunded(escrow: str, step: int = 3) -> EscrowRefunded:
+def escrow_refunded(escrow: str, step: int = 3, *, block_time: datetime | None = None) -> EscrowRefunded:
     """The amount is the payer's again."""
-    return EscrowRefunded(**_place(step, None), escrow=escrow, step=step, payer=PAYER, amount_base=10**18)
+    return EscrowRefunded(
+        **place(step, block_time), escrow=escrow, step=step, payer=PAYER, amount_base=10**18
+    )
 
 
-def escrow_withdrawn(escrow: str, step: int = 4) -> EscrowWithdrawn:
+def escrow_withdrawn(escrow: str, step: int = 4, *, block_time: datetime | None = None) -> EscrowWithdrawn:
     """The payee has taken the amount out."""
     return EscrowWithdrawn(
-        **_place(step, None),
+        **place(step, block_time),
         escrow=escrow,
         step=step,
         role=EscrowRole.PAYEE,
@@ -152,10 +165,10 @@ def escrow_withdrawn(escrow: str, step: int = 4) -> EscrowWithdrawn:
     )
 
 
-def escrow_disputed(escrow: str, step: int = 2) -> EscrowDisputed:
+def escrow_disputed(escrow: str, step: int = 2, *, block_time: datetime | None = None) -> EscrowDisputed:
     """The payee asks the arbiter to split."""
     return EscrowDisputed(
-        **_place(step, None),
+        **place(step, block_time),
         escrow=escrow,
         step=step,
         role=EscrowRole.PAYEE,
@@ -167,7 +180,7 @@ def escrow_resolved(escrow: str, step: int = 3, *, amount_base: int = 10**18) ->
     """The arbiter gives the payee a quarter."""
     payee_part = amount_base * 2_500 // 10_000
     return EscrowResolved(
-        **_place(step, None),
+        **place(step),
         escrow=escrow,
         step=step,
         payee_share_bps=2_500,
@@ -176,10 +189,12 @@ def escrow_resolved(escrow: str, step: int = 3, *, amount_base: int = 10**18) ->
     )
 
 
-def dvp_created(escrow: str) -> DvpCreated:
+def dvp_created(
+    escrow: str, *, delivery_amount_base: int = 2 * 10**8, block_time: datetime | None = None
+) -> DvpCreated:
     """Step 1 of a delivery versus payment: 2 WBTC against 5 of a token that is not listed."""
     return DvpCreated(
-        **_place(1, None),
+        **place(1, block_time),
         escrow=escrow,
         step=1,
         seller=PAYER,
@@ -187,7 +202,7 @@ def dvp_created(escrow: str) -> DvpCreated:
         delivery_asset="WBTC",
         delivery_asset_address="0x" + "01" * 20,
         delivery_decimals=8,
-        delivery_amount_base=2 * 10**8,
+        delivery_amount_base=delivery_amount_base,
         payment_asset=None,
         payment_asset_address="0x" + "02" * 20,
         payment_decimals=None,
@@ -196,11 +211,13 @@ def dvp_created(escrow: str) -> DvpCreated:
     )
 
 
-def dvp_deposited(escrow: str, step: int, role: DvpRole) -> DvpDeposited:
+def dvp_deposited(
+    escrow: str, step: int, role: DvpRole, *, block_time: datetime | None = None
+) -> DvpDeposited:
     """A party's leg of :func:`dvp_created`."""
     sold = role is DvpRole.SELLER
     return DvpDeposited(
-        **_place(step, None),
+        **place(step, block_time),
         escrow=escrow,
         step=step,
         role=role,
@@ -210,6 +227,6 @@ def dvp_deposited(escrow: str, step: int, role: DvpRole) -> DvpDeposited:
     )
 
 
-def dvp_settled(escrow: str, step: int = 4) -> DvpSettled:
+def dvp_settled(escrow: str, step: int = 4, *, block_time: datetime | None = None) -> DvpSettled:
     """Each leg is the other's."""
-    return DvpSettled(**_place(step, None), escrow=escrow, step=step)
+    return DvpSettled(**place(step, block_time), escrow=escrow, step=step)

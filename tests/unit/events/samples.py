@@ -1,4 +1,4 @@
-"""One message of every kind, as its publisher makes it."""
+"""One message of every kind at a fixed moment, among them amounts and values at the edge of what is valid."""
 
 from __future__ import annotations
 
@@ -21,34 +21,23 @@ from shared.events.margin import (
     MarginSamples,
     MarginShardWork,
     MarginSweep,
-    MarginTransition,
     Sample,
     Valuation,
     shard_work_id,
     transition_id,
 )
 from shared.events.operations import OperationsAlert, OperationsAlertKind
-from shared.events.positions import Position, PositionsChanged, positions_id
 from shared.events.prices import LastGood, Mark, MarketIndex, PriceTick, SourceQuote, tick_id
 from shared.events.settlement import (
-    DvpCreated,
-    DvpDeposited,
     DvpRefunded,
-    DvpSettled,
     DvpWithdrawn,
-    EscrowApproved,
     EscrowArbiterChanged,
     EscrowArbiterProposed,
-    EscrowCreated,
-    EscrowDisputed,
-    EscrowRefunded,
     EscrowReleased,
     EscrowResolved,
-    EscrowWithdrawn,
     EventRetracted,
     MarketChanged,
     PositionChanged,
-    contract_event_id,
     retraction_id,
 )
 from shared.events.settlement_commands import (
@@ -57,6 +46,20 @@ from shared.events.settlement_commands import (
     SettlementCommandChanged,
     progress_id,
 )
+from tests.contract_messages import (
+    dvp_created,
+    dvp_deposited,
+    dvp_settled,
+    escrow_approved,
+    escrow_created,
+    escrow_disputed,
+    escrow_refunded,
+    escrow_released,
+    escrow_withdrawn,
+    place,
+    position_changed,
+)
+from tests.messages import margin_transition, positions_changed
 
 AS_OF = datetime(2025, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 ACCOUNT = "0x" + "a1" * 20
@@ -64,17 +67,7 @@ OTHER = "0x" + "b2" * 20
 ESCROW = "0x" + "e5" * 20
 BLOCK_HASH = "0x" + "0f" * 32
 
-_PLACE: dict[str, Any] = {
-    "event_id": contract_event_id(31337, BLOCK_HASH, 3),
-    "chain_id": 31337,
-    "block_number": 12,
-    "block_hash": BLOCK_HASH,
-    "block_time": AS_OF,
-    "transaction_hash": "0x" + "77" * 32,
-    "log_index": 3,
-    "revision": 0,
-    "contract": "0x" + "cc" * 20,
-}
+_PLACE: dict[str, Any] = place(12, AS_OF)
 _TOKEN: dict[str, Any] = {"asset": "ETH", "asset_address": "0x" + "00" * 20, "decimals": 18}
 _STEP: dict[str, Any] = {**_PLACE, "escrow": ESCROW}
 
@@ -155,23 +148,7 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
             borrow_index=10**27 + 1,
         ),
     ),
-    (
-        topics.FINALIZED_EVENTS,
-        PositionChanged(
-            **_PLACE,
-            **_TOKEN,
-            account_id=ACCOUNT,
-            sequence=4,
-            action=PositionAction.WITHDRAW,
-            amount_base=10**18,
-            collateral_base=5,
-            debt_shares=2**128 - 1,
-            debt_base=5,
-            supply_shares=0,
-            supplied_base=0,
-            borrow_index=10**27 + 1,
-        ),
-    ),
+    (topics.FINALIZED_EVENTS, position_changed(ACCOUNT, 4, debt_base=5, block_time=AS_OF)),
     (
         topics.SETTLEMENT_EVENTS,
         MarketChanged(
@@ -190,23 +167,11 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
     ),
     (
         topics.SETTLEMENT_EVENTS,
-        EscrowCreated(
-            **_STEP,
-            **_TOKEN,
-            step=1,
-            payer=ACCOUNT,
-            payee=OTHER,
-            arbiter="0x" + "d4" * 20,
-            amount_base=5,
-            release_time=AS_OF,
-            refund_time=AS_OF,
-            dispute_window_s=3600,
-            policy=ReleasePolicy.TWO_OF_THREE,
-        ),
+        escrow_created(ESCROW, policy=ReleasePolicy.TWO_OF_THREE, block_time=AS_OF),
     ),
-    (topics.SETTLEMENT_EVENTS, EscrowApproved(**_STEP, step=2, role=EscrowRole.PAYER, approver=ACCOUNT)),
-    (topics.SETTLEMENT_EVENTS, EscrowReleased(**_STEP, step=3, payee=OTHER, amount_base=5)),
-    (topics.SETTLEMENT_EVENTS, EscrowRefunded(**_STEP, step=3, payer=ACCOUNT, amount_base=5)),
+    (topics.SETTLEMENT_EVENTS, escrow_approved(ESCROW, block_time=AS_OF)),
+    (topics.SETTLEMENT_EVENTS, escrow_released(ESCROW, block_time=AS_OF)),
+    (topics.SETTLEMENT_EVENTS, escrow_refunded(ESCROW, block_time=AS_OF)),
     (
         topics.SETTLEMENT_EVENTS,
         EscrowArbiterProposed(**_STEP, step=3, role=EscrowRole.PAYEE, candidate=OTHER),
@@ -216,7 +181,7 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
         topics.SETTLEMENT_EVENTS,
         EscrowArbiterChanged(**_STEP, step=5, previous_arbiter=ACCOUNT, arbiter=OTHER),
     ),
-    (topics.SETTLEMENT_EVENTS, EscrowDisputed(**_STEP, step=2, role=EscrowRole.PAYEE, deadline=AS_OF)),
+    (topics.SETTLEMENT_EVENTS, escrow_disputed(ESCROW, block_time=AS_OF)),
     (
         topics.SETTLEMENT_EVENTS,
         EscrowResolved(
@@ -227,42 +192,10 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
             payer_amount_base=0,
         ),
     ),
-    (
-        topics.SETTLEMENT_EVENTS,
-        EscrowWithdrawn(
-            **_STEP, step=4, role=EscrowRole.PAYEE, beneficiary=OTHER, recipient=ACCOUNT, amount_base=5
-        ),
-    ),
-    (
-        topics.SETTLEMENT_EVENTS,
-        DvpCreated(
-            **_STEP,
-            step=1,
-            seller=ACCOUNT,
-            buyer=OTHER,
-            delivery_asset="WBTC",
-            delivery_asset_address="0x" + "01" * 20,
-            delivery_decimals=8,
-            delivery_amount_base=UINT256_MAX,
-            payment_asset=None,
-            payment_asset_address="0x" + "02" * 20,
-            payment_decimals=None,
-            payment_amount_base=5,
-            deadline=AS_OF,
-        ),
-    ),
-    (
-        topics.SETTLEMENT_EVENTS,
-        DvpDeposited(
-            **_STEP,
-            step=2,
-            role=DvpRole.BUYER,
-            depositor=OTHER,
-            asset_address="0x" + "02" * 20,
-            amount_base=5,
-        ),
-    ),
-    (topics.SETTLEMENT_EVENTS, DvpSettled(**_STEP, step=4)),
+    (topics.SETTLEMENT_EVENTS, escrow_withdrawn(ESCROW, block_time=AS_OF)),
+    (topics.SETTLEMENT_EVENTS, dvp_created(ESCROW, delivery_amount_base=UINT256_MAX, block_time=AS_OF)),
+    (topics.SETTLEMENT_EVENTS, dvp_deposited(ESCROW, 2, DvpRole.BUYER, block_time=AS_OF)),
+    (topics.SETTLEMENT_EVENTS, dvp_settled(ESCROW, block_time=AS_OF)),
     (topics.SETTLEMENT_EVENTS, DvpRefunded(**_STEP, step=3, role=DvpRole.BUYER)),
     (
         topics.SETTLEMENT_EVENTS,
@@ -286,16 +219,7 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
     ),
     (
         topics.POSITIONS_CHANGED,
-        PositionsChanged(
-            event_id=positions_id(ACCOUNT, 9),
-            account_id=ACCOUNT,
-            version=9,
-            as_of=AS_OF,
-            positions=(
-                Position(chain_id=1, asset="ETH", decimals=18, collateral_base=2 * 10**18, debt_shares=0),
-                Position(chain_id=1, asset="USDC", decimals=6, collateral_base=0, debt_shares=10**9),
-            ),
-        ),
+        positions_changed(ACCOUNT, 9, as_of=AS_OF, ETH=(2 * 10**18, 0), USDC=(0, 10**9)),
     ),
     (
         topics.SETTLEMENT_COMMANDS,
@@ -326,23 +250,7 @@ MESSAGES: tuple[tuple[str, Event], ...] = (
         ),
     ),
     (topics.MARKET_PRICES, TICK),
-    (
-        topics.MARGIN_ALERTS,
-        MarginTransition(
-            event_id=transition_id(ACCOUNT, 2),
-            account_id=ACCOUNT,
-            sequence=2,
-            previous_state=State.WARNING,
-            state=State.MARGIN_CALL,
-            severity=Severity.HIGH,
-            notify=True,
-            valuation=_VALUATION,
-            marks={"ETH": Decimal("1833.2")},
-            tick_sequence=7,
-            position_version=9,
-            as_of=AS_OF,
-        ),
-    ),
+    (topics.MARGIN_ALERTS, margin_transition(ACCOUNT, 2, previous=State.WARNING, as_of=AS_OF)),
     (
         topics.MARGIN_SAMPLES,
         MarginSamples(
