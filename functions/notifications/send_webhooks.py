@@ -14,7 +14,7 @@ webhook id.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -39,7 +39,10 @@ from shared.stores import database, outbox, webhook_deliveries, webhook_endpoint
 _BATCH = 400
 _ENDPOINTS_AT_ONCE = 32
 _TURN_S = 4.0
-"""How long one endpoint is sent to before the others have their turn."""
+"""How long one endpoint is sent to before it is behind the others again."""
+
+_PATIENCE_S = 1.0
+"""How long a look waits for the turns that it finds; the slow ones go on beside the next looks."""
 
 _SILENCE = timedelta(seconds=30)
 """How long an endpoint that cannot be reached is left alone; one event that it never answers holds up the
@@ -56,46 +59,72 @@ Due = Sequence[tuple[WebhookDelivery, Any]]
 )
 def send_webhooks(_request: Request, context: Context) -> Response:
     """Send until the window ends."""
-    looks = tick_under_lease(
-        database.connect(context.settings),
-        context,
-        interval_s=context.settings.webhook_interval_s,
-        begin=lambda: _begin(context),
-    )
+    with ThreadPoolExecutor(_ENDPOINTS_AT_ONCE) as pool:
+        sending = _Sending(context, pool)
+        try:
+            looks = tick_under_lease(
+                database.connect(context.settings),
+                context,
+                interval_s=context.settings.webhook_interval_s,
+                begin=lambda: sending.look,
+            )
+        finally:
+            # What has not begun is due in the next window still.
+            pool.shutdown(cancel_futures=True)
+    sending.finish()
     return Response({"looks": looks})
 
 
-def _begin(context: Context) -> Callable[[], bool]:
-    client = database.connect(context.settings)
-    poster = GuardedPoster(context.settings.webhook_local_networks)
+class _Sending:
+    """The endpoints' turns of one window. A look begins those that are due and waits a moment for them, so
+    that whoever is slow keeps its own turn going and nobody else waiting."""
 
-    def step() -> bool:
-        due = webhook_deliveries.list_due(client, clock.now(), limit=_BATCH)
-        if not due:
-            return False
+    def __init__(self, context: Context, pool: ThreadPoolExecutor) -> None:
+        self._context = context
+        self._client = database.connect(context.settings)
+        self._pool = pool
+        self._poster = GuardedPoster(context.settings.webhook_local_networks)
+        self._turns: dict[str, Future[None]] = {}
+
+    def look(self) -> bool:
+        """Begin the turns that are due; whether more may be.
+
+        Raises:
+            RetryableError: a turn failed.
+        """
+        due = webhook_deliveries.list_due(self._client, clock.now(), limit=_BATCH)
         # Stable: within an endpoint the longest due stays first.
         due.sort(key=lambda row: row[0].endpoint_id)
-        groups = [list(rows) for _, rows in groupby(due, key=lambda row: row[0].endpoint_id)]
-        endpoints = webhook_endpoints.find_many(client, {rows[0][0].endpoint_id for rows in groups})
+        groups = {key: list(rows) for key, rows in groupby(due, key=lambda row: row[0].endpoint_id)}
+        waiting = groups.keys() - self._turns.keys()
+        endpoints = webhook_endpoints.find_many(self._client, waiting) if waiting else {}
+        for endpoint_id in sorted(waiting):
+            rows = groups[endpoint_id]
+            self._turns[endpoint_id] = self._pool.submit(self._take, rows, endpoints.get(endpoint_id))
+        wait(self._turns.values(), timeout=_PATIENCE_S)
+        self.finish()
+        return bool(waiting) and len(due) == _BATCH
 
-        def take(rows: Due) -> None:
-            found = endpoints.get(rows[0][0].endpoint_id)
-            if found is None:
-                _rewrite(context, rows, lambda row, _: row.given_up("the endpoint does not exist any more"))
-            else:
-                _Turn(context, poster, *found).take(rows)
+    def finish(self) -> None:
+        """Forget the turns that are over.
 
-        with ThreadPoolExecutor(min(len(groups), _ENDPOINTS_AT_ONCE)) as pool:
-            turns = [pool.submit(take, rows) for rows in groups]
-        failures = [str(error) for turn in turns if isinstance(error := turn.exception(), RetryableError)]
-        for turn in turns:
-            if not isinstance(turn.exception(), RetryableError):
-                turn.result()
-        if failures:
+        Raises:
+            RetryableError: one of them failed.
+        """
+        over = [self._turns.pop(key) for key, turn in list(self._turns.items()) if turn.done()]
+        errors = [turn.exception() for turn in over if not turn.cancelled()]
+        for error in errors:
+            if error is not None and not isinstance(error, RetryableError):
+                raise error
+        if failures := [str(error) for error in errors if error is not None]:
             raise RetryableError("; ".join(failures))
-        return len(due) == _BATCH
 
-    return step
+    def _take(self, rows: Due, found: tuple[WebhookEndpoint, Any] | None) -> None:
+        if found is None:
+            reason = "the endpoint does not exist any more"
+            _rewrite(self._context, rows, lambda row, _: row.given_up(reason))
+        else:
+            _Turn(self._context, self._poster, *found).take(rows)
 
 
 def _rewrite(

@@ -155,6 +155,28 @@ def test_an_endpoint_that_is_away_is_asked_once_and_others_are_not_held_up(
     assert stored_delivery(store, other).status is DELIVERED
 
 
+def test_one_slow_endpoint_held_up_all_others_and_only_itself_here(
+    call: Caller, project: Project, store: firestore.Client, hook: Endpoint
+) -> None:
+    project.setenv(WINDOW_S="5")
+    release = threading.Event()
+    with endpoint(lambda _: Answer(200, wait=release)) as slow, ThreadPoolExecutor(1) as pool:
+        held = put_delivery(store, put_endpoint(store, slow.url))
+        window = pool.submit(call.request, FUNCTION)
+        eventually(lambda: slow.received)
+        try:
+            # It becomes due while the slow one is being waited for.
+            other = put_delivery(store, put_endpoint(store, hook.url))
+            eventually(lambda: hook.received)
+            eventually(lambda: stored_delivery(store, other).status is DELIVERED)
+            assert stored_delivery(store, held).status is PENDING
+        finally:
+            release.set()
+        assert window.result().status == 200
+    assert stored_delivery(store, held).status is DELIVERED
+    assert (len(slow.received), len(hook.received)) == (1, 1)
+
+
 def test_after_the_last_attempt_it_has_failed(call: Caller, store: firestore.Client, hook: Endpoint) -> None:
     delivery = put_delivery(
         store, put_endpoint(store, hook.url), tries=len(RETRY_AFTER), attempt_count=len(RETRY_AFTER)
