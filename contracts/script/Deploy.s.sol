@@ -35,6 +35,8 @@ contract Deploy {
     error WrongChain(uint256 chainId, uint256 expected);
     error DeploymentFailed(string artifact);
     error DeploymentProxyMissing(uint256 chainId);
+    /// @notice A role that could change everybody's terms at once, on a chain where that is somebody's money.
+    error DelayMissing(string field);
 
     bytes32 private _salt;
     string private _config;
@@ -211,13 +213,13 @@ contract Deploy {
             manager,
             VaultRoles.RISK_OFFICER,
             vm.parseJsonAddress(_config, ".roles.riskOfficer"),
-            uint32(vm.parseJsonUint(_config, ".roles.riskDelayS"))
+            _delayS(".roles.riskDelayS")
         );
         _grant(
             manager,
             VaultRoles.TREASURER,
             vm.parseJsonAddress(_config, ".roles.treasurer"),
-            uint32(vm.parseJsonUint(_config, ".roles.treasuryDelayS"))
+            _delayS(".roles.treasuryDelayS")
         );
     }
 
@@ -242,10 +244,15 @@ contract Deploy {
         uint64 role = manager.ADMIN_ROLE();
         (bool isMember,) = manager.hasRole(role, admin);
         if (!isMember) {
-            manager.grantRole(role, admin, uint32(vm.parseJsonUint(_config, ".roles.adminDelayS")));
+            manager.grantRole(role, admin, _delayS(".roles.adminDelayS"));
         }
         (bool isSender,) = manager.hasRole(role, msg.sender);
         if (msg.sender != admin && isSender) manager.renounceRole(role, msg.sender);
+    }
+
+    function _delayS(string memory field) private view returns (uint32 delayS) {
+        delayS = uint32(vm.parseJsonUint(_config, field));
+        if (delayS == 0 && !_isDevelopment) revert DelayMissing(field);
     }
 
     // ---------------------------------------------------------------- the file

@@ -100,7 +100,7 @@ contract Vault is VaultLiquidation, AccessManaged {
     }
 
     /// @notice Returns what `shares` are worth, as far as it is not lent. Never paused.
-    /// @param shares More than the caller has means all of them.
+    /// @param shares The largest number means all that the caller has.
     function redeem(address asset, uint256 shares) external nonReentrant returns (uint256 assets) {
         _requireListed(asset);
         LendingMarket.Market storage market = _markets[asset];
@@ -184,7 +184,7 @@ contract Vault is VaultLiquidation, AccessManaged {
         _setPaused(false);
     }
 
-    /// @notice Replaces the oracle.
+    /// @notice Replaces the oracle by one that has a feed for every listed asset.
     function setOracle(IPriceOracle oracle_) external restricted {
         _setOracle(oracle_);
     }
@@ -273,6 +273,8 @@ contract Vault is VaultLiquidation, AccessManaged {
         if (index == MAX_ASSETS) revert TooManyAssets(MAX_ASSETS);
         uint256 decimals = asset == AssetTransfer.NATIVE ? MAX_DECIMALS : IERC20Metadata(asset).decimals();
         if (decimals > MAX_DECIMALS) revert UnsupportedDecimals(asset, decimals);
+        // Reverts without a feed: a crumb of what can never have a price would stop its holder's liquidation.
+        oracle.priceBoundsUsd(asset);
         _assets.push(asset);
         (config.listed, config.index, config.decimals) = (true, index.toUint8(), decimals.toUint8());
         LendingMarket.Market storage market = _markets[asset];
@@ -325,6 +327,11 @@ contract Vault is VaultLiquidation, AccessManaged {
 
     function _setOracle(IPriceOracle oracle_) private {
         if (address(oracle_) == address(0)) revert ZeroAddress();
+        // As when listing: every asset needs a feed.
+        address[] memory assets = _assets;
+        for (uint256 i = 0; i < assets.length; ++i) {
+            oracle_.priceBoundsUsd(assets[i]);
+        }
         oracle = oracle_;
         emit OracleChanged(address(oracle_));
     }

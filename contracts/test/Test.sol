@@ -25,6 +25,7 @@ interface Vm {
     function assertTrue(bool condition) external pure;
     function assertTrue(bool condition, string calldata message) external pure;
     function assume(bool condition) external pure;
+    function chainId(uint256 newChainId) external;
     function deal(address account, uint256 balance) external;
     function deployCode(string calldata artifact, bytes calldata arguments)
         external

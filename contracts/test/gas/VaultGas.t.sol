@@ -34,6 +34,11 @@ contract VaultGasTest is VaultFixture {
         usdc.approve(address(vault), 500e6);
         vault.repay(address(usdc), 500e6);
         vm.assertGt(100_000, vm.snapshotGasLastCall("Vault", "repay, a part"));
+        usdc.mint(alice, 10e6);
+        usdc.approve(address(vault), 510e6);
+        vm.warp(block.timestamp + 10);
+        vault.repay(address(usdc), type(uint256).max);
+        vm.assertGt(100_000, vm.snapshotGasLastCall("Vault", "repay, all"));
     }
 
     function test_LiquidationCostsLessThan250k() external {
@@ -46,6 +51,23 @@ contract VaultGasTest is VaultFixture {
         usdc.approve(address(vault), 10_000e6);
         vault.liquidate(alice, address(usdc), address(wbtc), 10_000e6, 0);
         vm.assertGt(250_000, vm.snapshotGasLastCall("Vault", "liquidate, half of a debt"));
+    }
+
+    /// @dev Each further asset of the account costs its price and its position.
+    function test_FurtherCollateralCostsLessThan35kEach() external {
+        _deposit(alice, wbtc, 1e8);
+        _deposit(alice, weth, 0.1e18);
+        _depositNative(alice, 0.1 ether);
+        _borrow(alice, address(usdc), 20_000e6);
+        vm.warp(block.timestamp + 10);
+        wbtcFeed.updateAnswer(22_000e8);
+        usdc.mint(liquidator, 10_000e6);
+        vm.startPrank(liquidator);
+        usdc.approve(address(vault), 10_000e6);
+        vault.liquidate(alice, address(usdc), address(wbtc), 10_000e6, 0);
+        vm.assertGt(
+            250_000 + 2 * 35_000, vm.snapshotGasLastCall("Vault", "liquidate, three kinds of collateral")
+        );
     }
 
     function test_LenderCosts() external {

@@ -342,9 +342,14 @@ contract VaultAttacksTest is VaultFixture {
         PriceOracle guarded = new PriceOracle(vault.authority(), uptime, 3600);
         guarded.configureFeed(address(usdc), usdcFeed, 30 days, 1, 1e30);
         guarded.configureFeed(address(wbtc), wbtcFeed, 30 days, 1, 1e30);
+        guarded.configureFeed(address(weth), wethFeed, 30 days, 1, 1e30);
+        guarded.configureFeed(NATIVE, nativeFeed, 30 days, 1, 1e30);
         _deposit(alice, wbtc, 0.3e8);
         _borrow(alice, address(usdc), 9_000e6);
+        vm.warp(block.timestamp + 1 hours + 1);
         vault.setOracle(guarded);
+        uptime.updateAnswer(1);
+        uptime.updateAnswer(0);
         vm.warp(block.timestamp + 1 hours);
         wbtcFeed.updateAnswer(20_000e8);
         vm.expectPartialRevert(PriceOracle.SequencerGracePeriod.selector);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {PriceOracle} from "../../src/PriceOracle.sol";
+import {AggregatorV3Interface} from "../../src/interfaces/AggregatorV3Interface.sol";
 import {IVault} from "../../src/interfaces/IVault.sol";
+import {MockERC20} from "../../src/mocks/MockERC20.sol";
 import {VaultFixture} from "../VaultFixture.sol";
 
 /// @notice How a debtor held off its liquidation, or kept its loss out of the books, with a wei: found by attacking this
@@ -68,6 +71,25 @@ contract VaultEvasionTest is VaultFixture {
         wbtcFeed.updateAnswer(22_000e8);
         (uint256 repaid,) = _liquidate(alice, address(usdc), address(wbtc), 10_000e6);
         vm.assertEq(repaid, 10_000e6);
+    }
+
+    /// @dev What has no feed has no bounds either: a wei of it would do what a broken feed did.
+    function test_CrumbOfAnAssetWithoutAFeedStopsLiquidation_ItCannotBeListed() external {
+        MockERC20 unpriced = new MockERC20("Unpriced", "UNP", 18);
+        bytes memory expected = abi.encodeWithSelector(PriceOracle.FeedMissing.selector, address(unpriced));
+        vm.expectRevert(expected);
+        vault.configureAsset(address(unpriced), _parameters(0, 10_000));
+        // Nor does a new oracle forget one.
+        _list(address(unpriced), usdcFeed, 10_000, 10_000);
+        PriceOracle forgetful = new PriceOracle(address(manager), AggregatorV3Interface(address(0)), 0);
+        address[] memory assets = vault.listedAssets();
+        for (uint256 i = 0; i + 1 < assets.length; ++i) {
+            forgetful.configureFeed(assets[i], usdcFeed, HEARTBEAT_S, 1, 1e30);
+        }
+        vm.expectRevert(expected);
+        vault.setOracle(forgetful);
+        forgetful.configureFeed(address(unpriced), usdcFeed, HEARTBEAT_S, 1, 1e30);
+        vault.setOracle(forgetful);
     }
 
     /// @dev The reverse must not come with it: what is worth something is the account's, and is left to liquidators.

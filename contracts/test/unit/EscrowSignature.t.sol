@@ -65,6 +65,15 @@ contract EscrowSignatureTest is EscrowFixture {
         vm.assertTrue(escrow.isApproved());
     }
 
+    /// @dev The factory, and with it an escrow of the same terms, has the same address on every chain.
+    function test_RevertWhen_SignedForAnotherChain() external {
+        Escrow escrow = _createNative(ApprovalPolicy.Payer);
+        bytes memory signature = _sign("payer", escrow.approvalDigest(ROLE_PAYER, createdAt));
+        vm.chainId(block.chainid + 1);
+        vm.expectRevert(abi.encodeWithSelector(Escrow.InvalidSignature.selector, ROLE_PAYER, payer));
+        escrow.approveBySignature(ROLE_PAYER, createdAt, signature);
+    }
+
     function test_RevertWhen_SignatureHasExpired() external {
         Escrow escrow = _createNative(ApprovalPolicy.Payer);
         bytes memory signature = _sign("payer", escrow.approvalDigest(ROLE_PAYER, createdAt));

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.chain import LocalChain
-from local.deployment import CHAIN_ID, Deployment, run_deployment
+from local.deployment import CHAIN_ID, Deployment, DeploymentError, run_deployment
 from local.describe_network import described, read_deployed
 from shared.chain.rpc import quantity
 from shared.domain.fields import NetworkError
@@ -42,7 +42,8 @@ def name(market: Deployment) -> Iterator[str]:
     network = f"named-{uuid.uuid4().hex}"
     document: dict[str, Any] = json.loads((CONTRACTS / "networks" / "local.json").read_text())
     document["isDevelopment"] = False
-    document["roles"] |= {"admin": ADMIN, "adminDelayS": 86_400, "guardian": "0x" + "6a" * 20}
+    delays = dict.fromkeys(("adminDelayS", "riskDelayS", "treasuryDelayS"), 86_400)
+    document["roles"] |= {"admin": ADMIN, "guardian": "0x" + "6a" * 20, **delays}
     for asset in document["assets"]:
         del asset["developmentPrice"]
         asset |= {"token": market.tokens[asset["symbol"]], "feed": market.feeds[asset["symbol"]]}
@@ -87,6 +88,23 @@ def test_a_second_run_sends_nothing_and_keeps_the_first_block(
 
     assert _transactions(chain, market.owner) == sent
     assert _deployment(name) == deployed
+
+
+def test_a_role_without_a_delay_is_refused_before_anything_is_sent(
+    chain: LocalChain, market: Deployment, name: str
+) -> None:
+    file = CONTRACTS / "networks" / f"{name}.json"
+    with_delays = file.read_text()
+    document = json.loads(with_delays)
+    document["roles"]["riskDelayS"] = 0
+    sent = _transactions(chain, market.owner)
+    try:
+        file.write_text(json.dumps(document))
+        with pytest.raises(DeploymentError, match=r"DelayMissing\(\"?\.roles\.riskDelayS"):
+            run_deployment(chain.url, name, name=name, salt=f"{name}-hasty")
+    finally:
+        file.write_text(with_delays)
+    assert _transactions(chain, market.owner) == sent
 
 
 def _template(market: Deployment) -> dict[str, Any]:
