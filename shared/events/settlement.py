@@ -80,7 +80,7 @@ class MarketChanged(ContractEvent):
     kind: Literal["market_changed"] = "market_changed"
     asset: AssetId
     asset_address: Address
-    decimals: Annotated[int, Field(ge=0, le=77)]
+    decimals: Decimals
     sequence: PositiveInt
     cash_base: BaseUnits
     supply_shares: BaseUnits

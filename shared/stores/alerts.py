@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from google.cloud import firestore
 
@@ -48,16 +47,7 @@ def list_page(
 
     ``account_ids`` restricts them to these accounts; None means all.
     """
-    statement: Any = (
-        client.collection(COLLECTION)
-        .order_by("created_at", direction=firestore.Query.DESCENDING)
-        .order_by("__name__", direction=firestore.Query.DESCENDING)
-        .limit(limit)
-    )
-    if before is not None:
-        statement = statement.start_after(
-            {"created_at": before[0], "__name__": client.document(f"{COLLECTION}/{before[1]}")}
-        )
+    statement = database.newest_first(client, COLLECTION, "created_at", before=before, limit=limit)
     documents = database.query_among(statement, "account_id", account_ids)
     found = sorted(map(_decode, documents), key=lambda alert: (alert.as_of, alert.event_id), reverse=True)
     return found[:limit]

@@ -354,6 +354,29 @@ def query_among(
     return list(found.values())
 
 
+def newest_first(
+    client: firestore.Client,
+    collection: str,
+    moment: str,
+    *,
+    before: tuple[datetime, str] | None = None,
+    limit: int,
+) -> Any:
+    """The query of up to ``limit`` documents with the latest value of the field ``moment`` first, and of
+    equal ones by id, from the one behind ``before`` (the moment, the document's id)."""
+    statement = (
+        client.collection(collection)
+        .order_by(moment, direction=firestore.Query.DESCENDING)
+        .order_by("__name__", direction=firestore.Query.DESCENDING)
+        .limit(limit)
+    )
+    if before is None:
+        return statement
+    return statement.start_after(
+        {moment: before[0], "__name__": client.document(f"{collection}/{before[1]}")}
+    )
+
+
 def count(statement: Any) -> int:
     """How many documents a query has, by aggregation (billed as one read per thousand).
 

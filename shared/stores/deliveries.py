@@ -107,18 +107,9 @@ def list_page(
 
     ``recipient_ids`` restricts them to these recipients; None means all.
     """
-    statement: Any = (
-        client.collection(COLLECTION)
-        .order_by("updated_at", direction=firestore.Query.DESCENDING)
-        .order_by("__name__", direction=firestore.Query.DESCENDING)
-        .limit(limit)
-    )
+    statement = database.newest_first(client, COLLECTION, "updated_at", before=before, limit=limit)
     if alert_id is not None:
         statement = statement.where(filter=firestore.FieldFilter("alert_id", "==", alert_id))
-    if before is not None:
-        statement = statement.start_after(
-            {"updated_at": before[0], "__name__": client.document(path(before[1]))}
-        )
     documents = database.query_among(statement, "recipient_id", recipient_ids)
     documents.sort(key=lambda document: (document.fields["updated_at"], document.id), reverse=True)
     return [decode(document.fields) for document in documents[:limit]]

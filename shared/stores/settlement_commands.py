@@ -79,16 +79,7 @@ def list_page(
 
     ``account_ids`` restricts them to these accounts; None means all.
     """
-    statement: Any = (
-        client.collection(COLLECTION)
-        .order_by("accepted_at", direction=firestore.Query.DESCENDING)
-        .order_by("__name__", direction=firestore.Query.DESCENDING)
-        .limit(limit)
-    )
-    if before is not None:
-        statement = statement.start_after(
-            {"accepted_at": before[0], "__name__": client.document(path(before[1]))}
-        )
+    statement = database.newest_first(client, COLLECTION, "accepted_at", before=before, limit=limit)
     documents = database.query_among(statement, "account_id", account_ids)
     documents.sort(key=lambda document: (document.fields["accepted_at"], document.id), reverse=True)
     return [decode(document.fields) for document in documents[:limit]]

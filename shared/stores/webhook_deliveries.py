@@ -115,11 +115,8 @@ def list_page(
 ) -> list[WebhookDelivery]:
     """Up to ``limit`` deliveries to an endpoint, the last created first, from the one behind ``before``
     (created_at, delivery id)."""
-    statement = _newest(client, endpoint_id, status).limit(limit)
-    if before is not None:
-        statement = statement.start_after(
-            {"created_at": before[0], "__name__": client.document(path(before[1]))}
-        )
+    statement = database.newest_first(client, COLLECTION, "created_at", before=before, limit=limit)
+    statement = _of_endpoint(statement, endpoint_id, status)
     return [decode(document.fields) for document in database.query(statement)]
 
 
@@ -128,21 +125,15 @@ def list_failed(
 ) -> list[tuple[WebhookDelivery, Any]]:
     """Up to ``limit`` deliveries to an endpoint that were created since a moment and failed for good, newest
     first, with what a later replacement is conditioned on."""
-    statement = (
-        _newest(client, endpoint_id, WebhookDeliveryStatus.FAILED)
-        .where(filter=firestore.FieldFilter("created_at", ">=", since))
-        .limit(limit)
-    )
+    statement = database.newest_first(client, COLLECTION, "created_at", limit=limit)
+    statement = _of_endpoint(statement, endpoint_id, WebhookDeliveryStatus.FAILED)
+    statement = statement.where(filter=firestore.FieldFilter("created_at", ">=", since))
     return [(decode(document.fields), document.read_at) for document in database.query(statement)]
 
 
-def _newest(client: firestore.Client, endpoint_id: str, status: WebhookDeliveryStatus | None) -> Any:
-    statement: Any = (
-        client.collection(COLLECTION)
-        .where(filter=firestore.FieldFilter("endpoint_id", "==", endpoint_id))
-        .order_by("created_at", direction=firestore.Query.DESCENDING)
-        .order_by("__name__", direction=firestore.Query.DESCENDING)
-    )
+def _of_endpoint(statement: Any, endpoint_id: str, status: WebhookDeliveryStatus | None) -> Any:
+    """A query restricted to an endpoint's deliveries, and to those of a status."""
+    statement = statement.where(filter=firestore.FieldFilter("endpoint_id", "==", endpoint_id))
     if status is None:
         return statement
     return statement.where(filter=firestore.FieldFilter("status", "==", status.value))

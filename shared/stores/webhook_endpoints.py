@@ -111,16 +111,7 @@ def list_page(
     allowed = None if account_ids is None else frozenset(account_ids)
     found: list[WebhookEndpoint] = []
     while len(found) < limit:
-        statement: Any = (
-            client.collection(COLLECTION)
-            .order_by("created_at", direction=firestore.Query.DESCENDING)
-            .order_by("__name__", direction=firestore.Query.DESCENDING)
-            .limit(limit)
-        )
-        if before is not None:
-            statement = statement.start_after(
-                {"created_at": before[0], "__name__": client.document(path(before[1]))}
-            )
+        statement = database.newest_first(client, COLLECTION, "created_at", before=before, limit=limit)
         documents = database.query_among(statement, "accounts", allowed, operator="array_contains_any")
         documents.sort(key=lambda document: (document.fields["created_at"], document.id), reverse=True)
         page = documents[:limit]
