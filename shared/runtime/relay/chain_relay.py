@@ -27,7 +27,7 @@ from shared.runtime.relay.sighting import Standing, View, ask, common_ancestor, 
 from shared.stores import announced_blocks, chain_cursors, database, outbox
 
 _RANGES_IN_FLIGHT = 4
-# A step ends in time for its lease to be renewed.
+# A step ends in time to look at the head again, and to end with its window.
 _STEP_S = 1.5
 _NO_HASH = "0x" + "00" * 32
 _MOST_RECORDS = 100_000
