@@ -21,7 +21,7 @@ from shared.stores import database, outbox
 GRACE = timedelta(seconds=5)
 """An announcement younger than this is still being published by the one who wrote it."""
 
-_BATCH = 300
+_BATCH = 50
 
 
 @http_function(uses=("firestore", "pubsub"), settings=("SWEEP_INTERVAL_S", "WINDOW_S"))

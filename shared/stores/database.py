@@ -24,6 +24,7 @@ from shared.errors import ConflictError, RetryableError
 from shared.events.base import Event
 from shared.messaging.attributes import EVENT_ID, ORDERING_KEY, TRACEPARENT
 from shared.messaging.publisher import OutboundMessage
+from shared.stores import announcements
 
 Client = firestore.Client
 """The type of a client, for those who hand one on and touch nothing of it."""
@@ -43,7 +44,7 @@ _RETRY = Retry(
     timeout=8.0,
 )
 _FAILURES = (google_errors.GoogleAPICallError, google_errors.RetryError)
-_OUTBOX = "outbox"
+OUTBOX = "outbox"
 _SMALL_COMMIT = 10
 _READS_TOGETHER = 100
 DOCUMENTS_PER_PAGE = 10_000
@@ -67,15 +68,17 @@ class Commit:
         self._client = client
         self._batch = client.batch()
         self._traceparent = traceparent
-        self._announced: dict[str, OutboundMessage] = {}
+        self._messages: list[OutboundMessage] = []
+        self._announced: dict[str, Sequence[OutboundMessage]] = {}
         self._results: list[Any] = []
 
     def __len__(self) -> int:
-        return len(self._batch)
+        """Writes and announcements."""
+        return len(self._batch) + len(self._messages)
 
     @property
-    def announced(self) -> Mapping[str, OutboundMessage]:
-        """Messages by outbox id."""
+    def announced(self) -> Mapping[str, Sequence[OutboundMessage]]:
+        """What :meth:`apply` announced, by outbox id."""
         return self._announced
 
     def create(self, path: str, data: Mapping[str, Any]) -> int:
@@ -95,6 +98,10 @@ class Commit:
         self._batch.update(self._client.document(path), _stamped(data), option=option)
         return len(self._batch) - 1
 
+    def amend(self, path: str, data: Mapping[str, Any]) -> None:
+        """Replace some fields of a document that exists."""
+        self._batch.update(self._client.document(path), _stamped(data))
+
     def put(self, path: str, data: Mapping[str, Any]) -> int:
         """Write a document whatever it was before."""
         self._batch.set(self._client.document(path), _stamped(data))
@@ -113,19 +120,7 @@ class Commit:
             attributes[ORDERING_KEY] = ordering_key
         if self._traceparent:
             attributes[TRACEPARENT] = self._traceparent
-        message = OutboundMessage(topic, event.encode(), ordering_key, attributes)
-        outbox_id = f"{topic}~{event.event_id}"
-        self._batch.set(
-            self._client.document(f"{_OUTBOX}/{outbox_id}"),
-            {
-                "topic": message.topic,
-                "data": message.data,
-                "ordering_key": message.ordering_key,
-                "attributes": dict(message.attributes),
-                "created_at": firestore.SERVER_TIMESTAMP,
-            },
-        )
-        self._announced[outbox_id] = message
+        self._messages.append(OutboundMessage(topic, event.encode(), ordering_key, attributes))
 
     def apply(self) -> None:
         """Commit all writes. Small commits of several threads that come together share a request.
@@ -135,8 +130,15 @@ class Commit:
             RetryableError: Firestore could not be reached or was busy; nothing may have been written,
                 or all of it.
         """
-        if not len(self._batch):
+        if not len(self):
             return
+        for outbox_id, messages in announcements.rows(self._messages):
+            self._batch.set(
+                self._client.document(f"{OUTBOX}/{outbox_id}"),
+                {**announcements.encode(messages), "created_at": firestore.SERVER_TIMESTAMP},
+            )
+            self._announced[outbox_id] = messages
+        self._messages = []
         if len(self._batch) > _SMALL_COMMIT:
             self._results = _commit(self._batch)
             return

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 
 from google.cloud import firestore
 
 from shared.combining import Combiner
-from shared.errors import RetryableError
+from shared.errors import ConflictError, RetryableError
 from shared.messaging.publisher import OutboundMessage, Publisher
-from shared.stores import database
+from shared.stores import announcements, database
 
-COLLECTION = "outbox"
+COLLECTION = database.OUTBOX
 
 _CALLERS_PER_PUBLICATION = 64
+
+Announced = Mapping[str, Sequence[OutboundMessage]]
+"""Announcements by the outbox document that has them."""
 
 _log = logging.getLogger(__name__)
 
 
-def publish(client: firestore.Client, publisher: Publisher, announced: Mapping[str, OutboundMessage]) -> int:
+def publish(client: firestore.Client, publisher: Publisher, announced: Announced) -> int:
     """Publish announcements and clear them from the outbox; returns how many were published.
 
     What Pub/Sub did not take stays in the outbox, and so does what was published but not cleared: the
@@ -34,41 +39,60 @@ def publish(client: firestore.Client, publisher: Publisher, announced: Mapping[s
 
 
 @lru_cache(maxsize=16)
-def _publications(
-    client: firestore.Client, publisher: Publisher
-) -> Combiner[Mapping[str, OutboundMessage], int]:
-    def publish_all(batch: Sequence[Mapping[str, OutboundMessage]]) -> list[int]:
-        messages = {key: message for announced in batch for key, message in announced.items()}
-        published = _publish(client, publisher, messages)
-        return [len(published.intersection(announced)) for announced in batch]
+def _publications(client: firestore.Client, publisher: Publisher) -> Combiner[Announced, int]:
+    def publish_all(batch: Sequence[Announced]) -> list[int]:
+        together = {outbox_id: messages for announced in batch for outbox_id, messages in announced.items()}
+        failed = _publish(client, publisher, together)
+        return [
+            sum(len(messages) - failed.get(outbox_id, 0) for outbox_id, messages in announced.items())
+            for announced in batch
+        ]
 
     return Combiner(publish_all, limit=_CALLERS_PER_PUBLICATION)
 
 
-def _publish(
-    client: firestore.Client, publisher: Publisher, messages: Mapping[str, OutboundMessage]
-) -> set[str]:
-    outcomes = publisher.publish(list(messages.values()))
-    published = {key for key, error in zip(messages, outcomes, strict=True) if error is None}
-    failed = [error for error in outcomes if error is not None]
-    if failed:
+def _publish(client: firestore.Client, publisher: Publisher, announced: Announced) -> dict[str, int]:
+    """Publish and clear; how many failed of the documents of which some did."""
+    outcomes = iter(publisher.publish([message for messages in announced.values() for message in messages]))
+    left: dict[str, list[OutboundMessage]] = {}
+    errors: list[Exception] = []
+    for outbox_id, messages in announced.items():
+        for message, error in zip(messages, islice(outcomes, len(messages)), strict=True):
+            if error is not None:
+                left.setdefault(outbox_id, []).append(message)
+                errors.append(error)
+    if errors:
         _log.warning(
             "announcements stay in the outbox",
-            extra={"count": len(failed), "first_error": repr(failed[0])},
+            extra={"count": len(errors), "first_error": repr(errors[0])},
         )
     try:
-        database.delete_all(client, (f"{COLLECTION}/{key}" for key in published))
+        database.delete_all(
+            client, (f"{COLLECTION}/{outbox_id}" for outbox_id in announced if outbox_id not in left)
+        )
+        for outbox_id, messages in left.items():
+            if len(messages) < len(announced[outbox_id]):
+                _keep(client, outbox_id, messages)
     except RetryableError as error:
         _log.warning("published announcements stay in the outbox", extra={"error": repr(error)})
-    return published
+    return {outbox_id: len(messages) for outbox_id, messages in left.items()}
+
+
+def _keep(client: firestore.Client, outbox_id: str, messages: Sequence[OutboundMessage]) -> None:
+    """Leave only these in a document, unless another has cleared it."""
+    commit = database.Commit(client)
+    commit.amend(f"{COLLECTION}/{outbox_id}", announcements.encode(messages))
+    with contextlib.suppress(ConflictError):
+        commit.apply()
 
 
 def list_before(
     client: firestore.Client, moment: datetime, *, after: tuple[datetime, str] | None = None, limit: int
-) -> tuple[dict[str, OutboundMessage], tuple[datetime, str] | None]:
+) -> tuple[dict[str, list[OutboundMessage]], tuple[datetime, str] | None]:
     """Announcements written before ``moment`` and behind ``after``, oldest first, and the place of the last.
 
-    A place is a time and an outbox id: those of one commit share their time.
+    ``limit`` counts documents, each of up to half a megabyte. A place is a time and an outbox id: those of
+    one commit share their time.
     """
     statement = (
         client.collection(COLLECTION)
@@ -81,14 +105,11 @@ def list_before(
         statement = statement.start_after(
             {"created_at": after[0], "__name__": client.document(f"{COLLECTION}/{after[1]}")}
         )
-    found: dict[str, OutboundMessage] = {}
+    found: dict[str, list[OutboundMessage]] = {}
     last: tuple[datetime, str] | None = None
     for document in database.query(statement):
-        row = document.fields
-        last = (row["created_at"], document.id)
-        found[document.id] = OutboundMessage(
-            row["topic"], row["data"], row["ordering_key"], row["attributes"]
-        )
+        last = (document.fields["created_at"], document.id)
+        found[document.id] = announcements.decode(document.fields)
     return found, last
 
 

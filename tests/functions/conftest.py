@@ -21,6 +21,8 @@ from local.deployment import Deployment
 from shared.chain import blocks
 from shared.events.base import Event
 from shared.events.registry import ADAPTERS
+from shared.messaging.attributes import EVENT_ID
+from shared.stores import announcements, outbox
 from tests.conftest import ROOT, DeployedChain, Project
 from tests.messages import CHAIN_ID, new_address
 from tests.servers import closed_port
@@ -170,8 +172,13 @@ class Outbox:
     client: firestore.Client
 
     def ids(self) -> list[str]:
-        """Outbox ids, in order."""
-        return sorted(document.id for document in self.client.collection("outbox").stream())
+        """Topic and event id of each announcement, in order."""
+        left = [
+            f"{message.topic}~{message.attributes[EVENT_ID]}"
+            for document in self.client.collection(outbox.COLLECTION).stream()
+            for message in announcements.decode(document.to_dict())
+        ]
+        return sorted(left)
 
     def age(self) -> None:
         """Make every announcement old enough for the sweep, which leaves young ones to their writers."""

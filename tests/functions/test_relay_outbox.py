@@ -138,6 +138,27 @@ def test_an_announcement_for_a_topic_that_does_not_exist_stops_no_other(
     assert [outbox_id.partition("~")[0] for outbox_id in outbox_left.ids()] == ["topics.never.made.v1"]
 
 
+def test_of_announcements_made_together_only_those_stay_that_could_not_be_published(
+    call: Caller, store: firestore.Client, tap: Callable[[str], Tap], outbox_left: Outbox
+) -> None:
+    announced = tap(topics.MARGIN_ALERTS)
+    account_id = new_address()
+    commit = database.Commit(store)
+    for number in (1, 2):
+        commit.announce(topics.MARGIN_ALERTS, margin_transition(account_id, number))
+        commit.announce("topics.never.made.v1", position_changed(account_id, number))
+    commit.apply()
+    outbox_left.age()
+
+    for _ in range(2):
+        assert call.request(FUNCTION).status == 200
+        assert [outbox_id.partition("~")[0] for outbox_id in outbox_left.ids()] == [
+            "topics.never.made.v1"
+        ] * 2
+
+    assert sorted(event.sequence for event in announced.events()) == [1, 2]
+
+
 def test_while_another_copy_holds_the_lease_nothing_is_swept(
     call: Caller, store: firestore.Client, tap: Callable[[str], Tap], outbox_left: Outbox
 ) -> None:

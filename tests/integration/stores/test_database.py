@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +11,7 @@ from google.cloud import firestore
 
 from shared.errors import ConflictError, RetryableError
 from shared.events import topics
+from shared.events.margin import MarginTransition
 from shared.messaging.attributes import EVENT_ID, ORDERING_KEY, TRACEPARENT
 from shared.stores import database, outbox
 from tests.conftest import Project
@@ -157,7 +158,7 @@ def test_announcements_are_written_with_the_change_and_only_with_it(client: fire
 
     left, _ = outbox.list_before(client, now().replace(year=2100), limit=10)
     assert left == commit.announced
-    (message,) = left.values()
+    ((message,),) = left.values()
     assert (message.topic, message.data, message.ordering_key) == (
         topics.MARGIN_ALERTS,
         event.encode(),
@@ -184,6 +185,43 @@ def test_the_same_event_announced_twice_is_one_announcement(client: firestore.Cl
         commit.announce(topics.MARGIN_ALERTS, event)
         commit.apply()
     assert len(outbox.list_before(client, now().replace(year=2100), limit=10)[0]) == 1
+
+
+def _announced(client: firestore.Client, events: Sequence[MarginTransition]) -> None:
+    commit = database.Commit(client)
+    for event in events:
+        commit.announce(topics.MARGIN_ALERTS, event, ordering_key=event.account_id)
+    commit.apply()
+
+
+def test_what_is_announced_together_lies_together_and_nothing_else_replaces_it(
+    client: firestore.Client,
+) -> None:
+    first, second, third = (margin_transition(new_address()) for _ in range(3))
+    for events in ((first, second), (first, second), (first, third), (first,)):
+        _announced(client, events)
+
+    left, _ = outbox.list_before(client, now().replace(year=2100), limit=10)
+
+    assert [[message.data for message in messages] for messages in left.values()] == [
+        [first.encode(), second.encode()],
+        [first.encode(), third.encode()],
+        [first.encode()],
+    ]
+
+
+def test_what_is_larger_than_a_document_lies_in_several_in_order(client: firestore.Client) -> None:
+    account_id = new_address()
+    events = [margin_transition(account_id, number) for number in range(1, 1_501)]
+    _announced(client, events)
+
+    left, last = outbox.list_before(client, now().replace(year=2100), limit=1)
+    rest, _ = outbox.list_before(client, now().replace(year=2100), after=last, limit=10)
+
+    assert len(left) == 1
+    assert len(rest) > 0
+    found = [message.data for messages in (*left.values(), *rest.values()) for message in messages]
+    assert found == [event.encode() for event in events]
 
 
 def test_deleting_what_does_not_exist_is_no_error(client: firestore.Client) -> None:
