@@ -22,7 +22,9 @@ from shared.runtime.relay.sighting import View
 from shared.stores import announced_blocks, database
 from shared.stores.announced_blocks import AnnouncedPart, Announcement
 
-_RECORDS = 200
+# Of full blocks one look takes a single record, which is large: more of them would be read in vain.
+_RECORDS = 20
+_MOST_RECORDS = 100_000
 _MOST_REPAIRED = 200
 # What is announced as final must not hold up for long what is new at the head.
 _MOST_EVENTS = 100
@@ -46,9 +48,7 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
     first = progress.verified_number + 1
     if last < first:
         return False
-    records = announced_blocks.list_between(relay.database, relay.chain.chain_id, first, last, limit=_RECORDS)
-    last = _few_enough(records, first, last)
-    records = [record for record in records if record.block_number <= last]
+    records, last = _records(relay, first, last)
     provider = view.others[0] if view.others else view.sight.provider
     others = [each for each in (view.sight.provider, *view.others) if each is not provider]
     size = relay.sizes[provider.name]
@@ -88,6 +88,17 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
     if differences:
         alerts.logs_incomplete(relay.context, relay.chain, differences)
     return last < deepest - RETAINED_BLOCKS
+
+
+def _records(relay: ChainRelay, first: int, last: int) -> tuple[list[AnnouncedPart], int]:
+    """What was announced of the next blocks, as many as one look reads again, and the last of them."""
+    list_between = partial(announced_blocks.list_between, relay.database, relay.chain.chain_id)
+    records = list_between(first, last, limit=_RECORDS)
+    page_is_full = len(records) == _RECORDS
+    last = _few_enough(records, first, last)
+    if page_is_full and last == first:
+        return list_between(first, first, limit=_MOST_RECORDS), first
+    return [record for record in records if record.block_number <= last], last
 
 
 def _few_enough(records: Sequence[AnnouncedPart], first: int, last: int) -> int:
