@@ -40,8 +40,10 @@ QUIET_TICK = Operations(reads=2, writes=1)
 """A tick at which no state changes: the progress, and a query that finds nothing; the progress again."""
 QUIET_SWEEP = Operations(reads=2)
 """A sweep whose marks are as fresh as at the last tick."""
-TRANSITION = Operations(writes=3, deletes=1)
-"""What one account that changes its state adds: state, alert and announcement, which is then cleared."""
+TRANSITION = Operations(writes=2)
+"""What one account that changes its state adds: state and alert."""
+ANNOUNCEMENT = Operations(writes=1, deletes=1)
+"""What a commit adds that announces something, however much: it is written, and cleared."""
 CHANGED_POSITIONS = Operations(reads=2, writes=3, deletes=1)
 """New positions of one account, when they change its state, beside what apply_settlement_event does."""
 
@@ -131,7 +133,8 @@ def lines(load: Load) -> dict[str, float]:
     return {
         "Firestore: ticks": _firestore(QUIET_TICK, load.ticks * load.shards),
         "Firestore: sweeps": _firestore(QUIET_SWEEP, minutes * load.shards),
-        "Firestore: transitions": _firestore(TRANSITION, transitions),
+        "Firestore: transitions": _firestore(TRANSITION, transitions)
+        + _firestore(ANNOUNCEMENT, min(transitions, load.ticks * load.shards)),
         "Firestore: changed positions": _firestore(CHANGED_POSITIONS, changes),
         "Firestore: packing every ten minutes": _packing(load),
         "Pub/Sub: ticks": _pubsub(_tick_bytes(), load.ticks, deliveries=3)

@@ -5,7 +5,7 @@ up by reading only what was written since. What is recorded is decided on
 the documents as they were read: a commit that finds one changed is given up, the accounts in question are
 read again, and the decision is made anew. Firestore operations per tick therefore follow what changed:
 one read of the progress, a query for the accounts and one for the states written since the last look, one
-write of the progress, and three writes per transition.
+write of the progress, two writes per transition, and one for what a commit announces.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a tick costs in Firestore: nothing per account that did not change, three writes per account that did.
+"""What a tick costs in Firestore: nothing per account that did not change, two writes per account that did.
 
 The figures are the bill, so they are exact, and ``docs/cost.md`` is written from them.
 ``tests/firestore_bill.py`` says how they are counted.
@@ -83,7 +83,7 @@ def test_a_duplicate_tick_costs_its_look_and_no_write(call: Caller, world: World
     assert bill == Bill(reads=2, writes=0, deletes=0, read_requests=2, commits=0)
 
 
-def test_a_crossing_costs_three_writes_per_account_that_crossed(
+def test_a_crossing_costs_two_writes_per_account_that_crossed(
     call: Caller, store: firestore.Client, world: World
 ) -> None:
     with metered(world.client) as bill:
@@ -93,11 +93,11 @@ def test_a_crossing_costs_three_writes_per_account_that_crossed(
 
     states = announced_states(store)
     assert {each for each, found in states.items() if len(found) == 2} == set(world.nearest)
-    # State, alert and announcement of each, and the progress; then the announcements are cleared.
+    # State and alert of each, the announcements together, and the progress; then they are cleared.
     assert bill == Bill(
         reads=QUIET_TICK.reads,
-        writes=QUIET_TICK.writes + cost.TRANSITION.writes * CROSSING,
-        deletes=cost.TRANSITION.deletes * CROSSING,
+        writes=QUIET_TICK.writes + cost.TRANSITION.writes * CROSSING + cost.ANNOUNCEMENT.writes,
+        deletes=cost.ANNOUNCEMENT.deletes,
         read_requests=QUIET_TICK.read_requests,
         commits=3,
     )

@@ -139,7 +139,7 @@ def test_each_shard_that_starts_reads_its_own_packs_and_evaluates_its_own_accoun
             assert world.call.push(EVALUATE, topics.MARGIN_SHARDS, part).acknowledged
         # As the whole book's, with its own packs only; the progress of each shard says where the book was.
         assert bill.reads == cost.COLD_LOAD.reads - SLOTS + SLOTS // count + count - 1
-        assert bill.writes == 3 * len(own) + 1
+        assert bill.writes == cost.TRANSITION.writes * len(own) + cost.ANNOUNCEMENT.writes + 1
         done |= own
         found = announced_states(world.store)
         assert {each for each in found if len(found[each]) > len(before[each])} == done
