@@ -320,6 +320,7 @@ def page(manifest: Manifest) -> str:
         block_s=RISK_BLOCK_S,
         quiet=QUIET_TICK,
         transition=TRANSITION,
+        announcement=ANNOUNCEMENT,
         cold=COLD_LOAD.reads,
         prices=PRICES,
         read=PRICES.read * 100_000,
@@ -339,7 +340,8 @@ _TEXT = """# Cost
 What keeping the margin of {load.accounts:,} accounts costs a month of 30 days, by public prices in
 us-central1, without free quotas. The counts behind it are asserted by tests (`docs/cost.py` says which): a
 tick at which no state changes costs {quiet.reads} reads and {quiet.writes} write whatever the size of the
-book; each account that changes its state adds {transition.writes} writes and {transition.deletes} delete.
+book; each account that changes its state adds {transition.writes} writes, and a commit of such accounts
+{announcement.writes} write and {announcement.deletes} delete.
 
 {table}
 
