@@ -142,10 +142,12 @@ def _transaction(
     node = rpc.connect(context.settings, chain.chain_id)
     try:
         standing, gas_limit = submission.read_for_call(node, signer.address, call)
-    except submission.CallRevertedError as error:
+    except (submission.CallRevertedError, submission.CallUnfundedError) as error:
         if next_nonce > _mined_count(node, signer.address):
             # What is still on its way may be what makes it possible.
             raise RetryableError(f"waits for earlier transactions of {signer.address}: {error}") from error
+        if isinstance(error, submission.CallUnfundedError):
+            raise CommandRefusedError("accountId", f"cannot pay for the call and its gas: {error}") from error
         raise CommandRefusedError("arguments", f"are refused by the contract: {error}") from error
     # Nonces that the node's pool counts and we did not give out belong to somebody else with this key.
     nonce = max(next_nonce, standing.pending_count)

@@ -29,6 +29,10 @@ class CallRevertedError(FusionError):
     """The contract refuses the call as things are now; the message is the node's."""
 
 
+class CallUnfundedError(FusionError):
+    """The signer's balance does not cover the call's value and gas; the message is the node's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What one node says of a signer at one moment."""
@@ -82,6 +86,7 @@ def read_for_call(client: RpcClient, signer: str, call: ContractCall) -> tuple[S
 
     Raises:
         CallRevertedError: the contract refuses the call.
+        CallUnfundedError: the signer cannot pay for it.
         RetryableError: no node answered, or it could not tell.
     """
     fields = {"from": signer, "to": call.to, "data": call.data, "value": hex(call.value_base)}
@@ -96,6 +101,8 @@ def read_for_call(client: RpcClient, signer: str, call: ContractCall) -> tuple[S
     if isinstance(gas, NodeError):
         if gas.code == _REVERT_CODE or _REVERTED.search(gas.message):
             raise CallRevertedError(gas.message)
+        if classify(gas.message) is SendOutcome.UNFUNDED:
+            raise CallUnfundedError(gas.message)
         raise RetryableError(str(gas))
     most = max(quantity(gas), 0 if isinstance(gas_alone, NodeError) else quantity(gas_alone))
     return known, most * (100 + _GAS_RESERVE_PCT) // 100

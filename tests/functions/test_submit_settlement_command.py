@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from google.cloud import firestore
 
+from shared.domain.network import NATIVE_ASSET
 from shared.domain.settlement_commands import CommandKind, CommandStatus
 from shared.domain.transactions import TransactionStatus
 from shared.events import topics
@@ -122,6 +123,15 @@ def test_a_call_that_the_contract_refuses_is_refused_without_using_a_nonce(
     assert custodian.all_transactions() == []
     (event,) = progress.events()
     assert (event.status, event.field, event.transaction) == ("REFUSED", "arguments", None)
+
+
+def test_a_call_that_the_account_cannot_pay_for_is_refused_and_says_so(custodian: Custodian) -> None:
+    custodian.market.chain.set_balances({custodian.account_id: 10**15})
+    command_id = custodian.submit("too-dear", asset=NATIVE_ASSET, amount=str(10**18))
+    command = custodian.command(command_id)
+    assert (command.status, command.field) == (CommandStatus.REFUSED, "accountId")
+    assert "cannot pay for the call and its gas" in str(command.reason)
+    assert custodian.all_transactions() == []
 
 
 def test_an_escrow_that_the_chain_has_not_reported_is_refused(custodian: Custodian) -> None:
