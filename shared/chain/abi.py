@@ -16,6 +16,7 @@ from shared.errors import TerminalError
 
 WORD = 32
 _ADDRESS_PADDING = bytes(12)
+_TOPIC_LENGTH = 2 + 2 * WORD
 
 
 def keccak256(data: bytes) -> bytes:
@@ -127,8 +128,9 @@ class EventLayout:
             raise TerminalError(f"the log's topics are not those of {self.name}")
         if len(data) != 2 + self._plain_count * 2 * WORD:
             raise TerminalError(f"{len(data) // 2 - 1} bytes where {self._plain_count} words were due")
-        if any(len(each) != 2 + 2 * WORD for each in topics):
-            raise TerminalError(f"a topic of {self.name} is not a word")
+        for each in topics:
+            if len(each) != _TOPIC_LENGTH:
+                raise TerminalError(f"a topic of {self.name} is not a word")
         # All words in one piece, and as numbers first, since most are: taking logs apart is most of what
         # reading a chain costs.
         raw = _bytes("".join([each[2:] for each in topics[1:]]) + data[2:])

@@ -124,6 +124,23 @@ def read_headers(provider: Provider, first: int, last: int) -> list[Block]:
     return headers
 
 
+def read_linked_headers(provider: Provider, first: int, last: int, head: Block) -> list[Block]:
+    """The headers of blocks ``first`` to ``last``, the last one vouched for too: by the block behind it, or
+    as the head that was seen. A single false answer is then one that does not fit.
+
+    Raises:
+        ProviderError: as :func:`read_headers`, or the head is another one by now.
+    """
+    if last < head.number:
+        return read_headers(provider, first, last + 1)[:-1]
+    headers = read_headers(provider, first, last)
+    if headers[-1].hash != head.hash:
+        raise ProviderError(
+            f"block {last} is {headers[-1].hash} where the head was {head.hash}", kind=RefusalKind.HEAD_RACE
+        )
+    return headers
+
+
 def read_logs(provider: Provider, wanted: LogFilter, headers: Sequence[Block]) -> list[Log]:
     """The wanted logs of consecutive blocks, in chain order, as the provider gives them.
 

@@ -57,15 +57,18 @@ def read_range(
     *,
     first: int,
     last: int,
+    head: Block,
 ) -> ProvenLogs:
     """The proven logs of blocks ``first`` to ``last``, in as many requests as the provider wants.
+
+    ``head`` is the newest block as it was seen.
 
     Down to one block by number, and where even that is refused, from its receipts.
 
     Raises:
         ProviderError: the provider failed.
     """
-    headers = blocks.read_headers(provider, first, last)
+    headers = blocks.read_linked_headers(provider, first, last, head)
     done: list[ProvenLogs] = []
     rest: Sequence[Block] = headers
     while rest:

@@ -59,6 +59,37 @@ def test_a_provider_on_another_fork_is_not_believed_while_another_one_shows_ours
     assert (cursor_of(store).revision, cursor_of(store).halted) == (0, None)
 
 
+def test_one_false_header_is_not_believed_where_nothing_builds_on_it_yet(
+    call: Caller, market: Market, project: Project, store: firestore.Client
+) -> None:
+    """Were it, the true block would then look like a violation of finality, and the chain be halted."""
+    describe_chain(market, project, block_range=5)
+    market.mine_empty(200)
+    last_of_first_range = hex(market.start_block + 4)
+    told: list[str] = []
+
+    def decide(calls: Calls) -> Answer | None:
+        asked = [call["params"][0] for call in calls if call["method"] == "eth_getBlockByNumber"]
+        if told or len(asked) < 2 or last_of_first_range not in asked:
+            return None
+        told.append(last_of_first_range)
+        return _changed(
+            market,
+            calls,
+            lambda _, result: (
+                {**result, "hash": "0x" + "f0" * 32}
+                if isinstance(result, dict) and result["number"] == last_of_first_range
+                else result
+            ),
+        )
+
+    with rpc_proxy(project.hosts.rpc, decide) as proxy:
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={proxy.url}")
+        eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head())
+    assert told == [last_of_first_range]
+    assert (cursor_of(store).revision, cursor_of(store).halted) == (0, None)
+
+
 def test_a_provider_that_is_behind_takes_nothing_back(
     call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
 ) -> None:

@@ -150,8 +150,8 @@ class ChainRelay:
         for index, provider in enumerate(providers):
             others = [*providers[index + 1 :], *providers[:index]]
             try:
-                size = self.sizes[provider.name]
-                return read_range(provider, others, self.wanted, size, first=first, last=last)
+                size, head = self.sizes[provider.name], view.sight.head
+                return read_range(provider, others, self.wanted, size, first=first, last=last, head=head)
             except ProviderError as error:
                 self.counts["retries"] += 1
                 pruned += error.kind is RefusalKind.PRUNED

@@ -52,7 +52,8 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
     provider = view.others[0] if view.others else view.sight.provider
     others = [each for each in (view.sight.provider, *view.others) if each is not provider]
     size = relay.sizes[provider.name]
-    found = read_range(provider, others, relay.wanted, size, first=first, last=last)
+    head = view.sight.head
+    found = read_range(provider, others, relay.wanted, size, first=first, last=last, head=head)
     strange = _of_another_chain(records, found.headers)
     if strange is not None:
         relay.halt(progress, view.sight.head, strange - 1)

@@ -45,7 +45,8 @@ def _account(chain: LocalChain) -> str:
 def _read(client: RpcClient, emitters: tuple[str, ...], first: int, last: int) -> ProvenLogs:
     wanted = LogFilter(emitters, tuple(contract_events.announced_topics()))
     (provider,) = client.providers
-    return read_range(provider, [], wanted, RangeSize(2_000), first=first, last=last)
+    head = blocks.read_block(client, blocks.head_number(client))
+    return read_range(provider, [], wanted, RangeSize(2_000), first=first, last=last, head=head)
 
 
 def test_results_come_in_the_order_of_the_calls_and_a_refused_call_spoils_no_other(chain: LocalChain) -> None:
