@@ -24,7 +24,7 @@ from tests.functions.relaying import (
     sequences_of,
 )
 from tests.messages import CHAIN_ID
-from tests.servers import Answer, rpc_proxy
+from tests.servers import Answer, closed_port, rpc_proxy
 
 Calls = Sequence[Mapping[str, Any]]
 
@@ -137,6 +137,77 @@ def test_pruned_history_stops_the_chain_with_an_alert_and_never_skips(
     project.setenv(RPC_URLS=f"{CHAIN_ID}={project.hosts.rpc}")
     assert relay(call) == 200
     assert sequences_of(announced.events(), account) == [1, 2, 3]
+
+
+def _wholly_other_fork(_method: str, result: Any) -> Any:
+    """A chain whose blocks build on each other, none of which is ours, and without events."""
+    if not isinstance(result, dict) or "parentHash" not in result:
+        return [] if isinstance(result, list) else result
+    number = int(result["number"], 16)
+    hashes = {"hash": f"0xf0{number:062x}", "parentHash": f"0xf0{number - 1:062x}"}
+    return {**result, **hashes, "logsBloom": "0x" + "00" * 256}
+
+
+def test_what_a_provider_on_another_fork_has_is_not_taken_for_what_the_believed_one_refuses(
+    call: Caller, market: Market, project: Project, store: firestore.Client, tap: Callable[[str], Tap]
+) -> None:
+    describe_chain(market, project, block_range=20)
+    make_deposits(market, 1)
+    assert relay(call) == 200
+    parted_at = market.head()
+    announced = tap(topics.SETTLEMENT_EVENTS)
+    account = make_deposits(market, 2)
+    market.mine_empty(100)
+    error = {"code": -32000, "message": "header not found"}
+
+    def fork_behind(method: str, result: Any) -> Any:
+        number = int(result["number"], 16) if isinstance(result, dict) else None
+        if number is not None and number <= parted_at:
+            return result
+        other = _wholly_other_fork(method, result)
+        return {**other, "parentHash": result["parentHash"]} if number == parted_at + 1 else other
+
+    def refuse_logs(calls: Calls) -> Answer | None:
+        if calls[0]["method"] not in ("eth_getLogs", "eth_getBlockReceipts"):
+            return None
+        return Answer(200, json.dumps([{"jsonrpc": "2.0", "id": 0, "error": error}]).encode())
+
+    with (
+        rpc_proxy(project.hosts.rpc, refuse_logs) as believed,
+        rpc_proxy(project.hosts.rpc, lambda calls: _changed(market, calls, fork_behind)) as wrong,
+    ):
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={believed.url},{wrong.url}")
+        outcome = call.request(FUNCTION)
+        assert outcome.status == 503
+        assert "is not that of node 0" in outcome.body["error"]
+    assert cursor_of(store).block_number == parted_at
+
+    project.setenv(RPC_URLS=f"{CHAIN_ID}={project.hosts.rpc}")
+    eventually(lambda: relay(call) == 200 and cursor_of(store).block_number == market.head())
+    assert sequences_of(announced.events(), account) == [1, 2]
+    assert cursor_of(store).halted is None
+
+
+@pytest.mark.parametrize("second", ["on another fork", "away"])
+def test_the_second_reading_goes_on_without_a_provider_that_is(
+    second: str,
+    call: Caller,
+    market: Market,
+    project: Project,
+    store: firestore.Client,
+    tap: Callable[[str], Tap],
+) -> None:
+    describe_chain(market, project, 2_000, finality=1)
+    final = tap(topics.FINALIZED_EVENTS)
+    account = make_deposits(market, 3)
+    last = market.head()
+    market.mine_empty(40)
+    with rpc_proxy(project.hosts.rpc, lambda calls: _changed(market, calls, _wholly_other_fork)) as wrong:
+        other = wrong.url if second == "on another fork" else f"http://127.0.0.1:{closed_port()}"
+        project.setenv(RPC_URLS=f"{CHAIN_ID}={project.hosts.rpc},{other}")
+        eventually(lambda: relay(call) == 200 and cursor_of(store).verified_number >= last)
+    assert sequences_of(final.events(), account) == [1, 2, 3]
+    assert (cursor_of(store).revision, cursor_of(store).halted, cursor_of(store).differences) == (0, None, 0)
 
 
 @pytest.mark.parametrize("spoilt", ["an event was not announced", "one was invented"])

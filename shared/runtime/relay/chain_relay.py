@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from shared.chain import contract_events, rpc
-from shared.chain.blocks import Block, Log, LogFilter, header_call, parse_block
+from shared.chain.blocks import Block, Log, LogFilter, header_call, parse_block, read_headers
 from shared.chain.completeness import ProvenLogs
 from shared.chain.provider_errors import RefusalKind
 from shared.chain.ranges import RangeSize, read_range
-from shared.chain.rpc import ProviderError, quantity
+from shared.chain.rpc import Provider, ProviderError, quantity
 from shared.domain.chain_progress import ChainProgress, begun
 from shared.domain.network import Chain
 from shared.errors import RetryableError, TerminalError
@@ -137,27 +137,40 @@ class ChainRelay:
                 for future in waiting:
                     future.cancel()
 
-    def read(self, view: View, first: int, last: int) -> ProvenLogs:
+    def read(self, view: View, first: int, last: int, *, again: bool = False) -> ProvenLogs:
         """The proven logs of a range, from the provider that is believed or else from another.
+
+        Args:
+            view: whom to believe. What another gives must be of the same chain.
+            first: the first block.
+            last: the last one.
+            again: from another provider, if there is one, or else from the believed one.
 
         Raises:
             HistoryPrunedError: every provider says that it no longer has these blocks.
             RetryableError: no provider gave them.
         """
-        providers = (view.sight.provider, *view.others)
+        believed = view.sight.provider
+        providers = (*view.others, believed) if again else (believed, *view.others)
         failures: list[str] = []
         pruned = 0
-        for index, provider in enumerate(providers):
-            others = [*providers[index + 1 :], *providers[:index]]
+        for provider in providers:
+            others = [each for each in providers if each is not provider]
+            size, head = self.sizes[provider.name], view.sight.head
             try:
-                size, head = self.sizes[provider.name], view.sight.head
-                return read_range(provider, others, self.wanted, size, first=first, last=last, head=head)
+                found = read_range(provider, others, self.wanted, size, first=first, last=last, head=head)
             except ProviderError as error:
                 self.counts["retries"] += 1
                 pruned += error.kind is RefusalKind.PRUNED
                 if error.kind not in (RefusalKind.PRUNED, RefusalKind.HEAD_RACE, RefusalKind.RATE_LIMIT):
                     provider.health.failed()
                 failures.append(f"{provider.name}: {error}")
+                continue
+            if provider is believed or _is_in_chain(believed, found.headers[-1]):
+                return found
+            self.counts["forks"] += 1
+            provider.health.failed()
+            failures.append(f"{provider.name}: block {last} is not that of {believed.name}")
         reason = f"blocks {first} to {last} of chain {self.chain.chain_id}: {'; '.join(failures)}"
         if pruned == len(providers):
             self.unreadable = reason
@@ -247,6 +260,17 @@ class ChainRelay:
             if sight.standing is not Standing.DIFFERS or sight.shown_hash != view.sight.shown_hash:
                 raise RetryableError(f"{provider.name} does not show what {view.sight.provider.name} did")
 
+    def make_sure(self, view: View, number: int, announced_hash: str) -> None:
+        """Make sure that no provider has a final block as it was announced, for what follows stops the relay.
+
+        Raises:
+            RetryableError: one has, or does not answer.
+        """
+        for provider in (view.sight.provider, *view.others):
+            (header,) = read_headers(provider, number, number)
+            if header.hash == announced_hash:
+                raise RetryableError(f"{provider.name} has block {number} as it was announced")
+
     def _retract_above(self, progress: ChainProgress, ancestor: int, publish: Publish) -> ChainProgress:
         revision = progress.revision + 1
         records = announced_blocks.list_between(
@@ -316,3 +340,8 @@ class ChainRelay:
             yield publish
             for future in running:
                 future.result()
+
+
+def _is_in_chain(provider: Provider, block: Block) -> bool:
+    (header,) = read_headers(provider, block.number, block.number)
+    return header.hash == block.hash

@@ -13,7 +13,6 @@ from functools import partial
 from shared.chain.blocks import Block
 from shared.chain.completeness import Difference
 from shared.chain.contract_events import ContractLogEvent
-from shared.chain.ranges import read_range
 from shared.domain.chain_progress import RETAINED_BLOCKS, ChainProgress
 from shared.events import topics
 from shared.runtime.relay import alerts, announcing
@@ -49,14 +48,11 @@ def verify_next(relay: ChainRelay, view: View, progress: ChainProgress) -> bool:
     if last < first:
         return False
     records, last = _records(relay, first, last)
-    provider = view.others[0] if view.others else view.sight.provider
-    others = [each for each in (view.sight.provider, *view.others) if each is not provider]
-    size = relay.sizes[provider.name]
-    head = view.sight.head
-    found = read_range(provider, others, relay.wanted, size, first=first, last=last, head=head)
+    found = relay.read(view, first, last, again=True)
     strange = _of_another_chain(records, found.headers)
     if strange is not None:
-        relay.halt(progress, view.sight.head, strange - 1)
+        relay.make_sure(view, strange.block_number, strange.block_hash)
+        relay.halt(progress, view.sight.head, strange.block_number - 1)
         return False
     by_block = relay.decode(found, progress)
     there = {event.event_id: event for events in by_block.values() for event in events}
@@ -155,10 +151,7 @@ def _differences(
     ]
 
 
-def _of_another_chain(records: Sequence[AnnouncedPart], headers: Sequence[Block]) -> int | None:
-    """The first block of which another one was announced than the chain has."""
+def _of_another_chain(records: Sequence[AnnouncedPart], headers: Sequence[Block]) -> AnnouncedPart | None:
+    """The first that was announced of another block than the chain has."""
     hashes = {header.number: header.hash for header in headers}
-    for record in records:
-        if hashes[record.block_number] != record.block_hash:
-            return record.block_number
-    return None
+    return next((record for record in records if hashes[record.block_number] != record.block_hash), None)
