@@ -1,4 +1,4 @@
-"""The same events by web3.py's ``get_logs`` and ``process_log``: run by :mod:`benchmarks.chain.relay`.
+"""The same events by web3.py's ``get_logs`` and ``process_log``: run by :mod:`benchmarks.chain.reading`.
 
     python -m benchmarks.chain.web3_peer URL VAULT ABI.json FIRST LAST BLOCKS
 
