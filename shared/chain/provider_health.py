@@ -1,4 +1,4 @@
-"""How well a provider has answered lately, and until when it wants to be left alone."""
+"""How well a provider has answered lately, and until when it is to be left alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _LEAST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_ASKED_S = 30.0
 _LONGEST_WAIT_S = 0.5
+_LEAST_SILENCE_S = 1.0
+_LONGEST_SILENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Clock(Protocol):
 
 
 class ProviderHealth:
-    """A moving average of successes, counts, and the pause that a rate limit asks for."""
+    """A moving average of successes, counts, the pause that a rate limit asks for, and how long nobody should
+    wait for a silent provider who has another to ask."""
 
     def __init__(self, clock: Clock | None) -> None:
         self._clock = clock
@@ -51,6 +54,8 @@ class ProviderHealth:
         self._latency_s: float | None = None
         self._pause_s = 0.0
         self._paused_until = 0.0
+        self._silence_s = 0.0
+        self._silent_until = 0.0
 
     @property
     def score(self) -> float:
@@ -62,6 +67,11 @@ class ProviderHealth:
     def open(self) -> bool:
         """False while a rate limit's pause lasts."""
         return self._clock is None or self._clock.monotonic() >= self._paused_until
+
+    @property
+    def silent(self) -> bool:
+        """True for a while after a request that was not answered in time."""
+        return self._clock is not None and self._clock.monotonic() < self._silent_until
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -76,7 +86,7 @@ class ProviderHealth:
             raise
         with self._lock:
             self._score += _WEIGHT * (1.0 - self._score)
-            self._pause_s = 0.0
+            self._pause_s = self._silence_s = 0.0
             if started is not None and self._clock is not None:
                 taken_s = self._clock.monotonic() - started
                 known_s = taken_s if self._latency_s is None else self._latency_s
@@ -87,6 +97,13 @@ class ProviderHealth:
         with self._lock:
             self._counts["failures"] += 1
             self._score -= _WEIGHT * self._score
+
+    def timed_out(self) -> None:
+        """A request was not answered in time: rely on others, twice as long as the last time."""
+        with self._lock:
+            self._silence_s = min(_LONGEST_SILENCE_S, max(_LEAST_SILENCE_S, 2 * self._silence_s))
+            if self._clock is not None:
+                self._silent_until = self._clock.monotonic() + self._silence_s
 
     def rate_limited(self, retry_after: str | None) -> None:
         """Leave the provider alone: as long as it says, else twice as long as the last time."""

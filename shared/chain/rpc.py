@@ -160,10 +160,11 @@ class Provider:
                     "POST", self._url, body=body, headers={"Content-Type": "application/json"}
                 )
             except urllib3.exceptions.HTTPError as error:
+                timed_out = isinstance(error, urllib3.exceptions.TimeoutError)
+                if timed_out:
+                    self.health.timed_out()
                 # The URL may hold a provider's key, and urllib3's text holds the URL.
-                raise ProviderError(
-                    type(error).__name__, timed_out=isinstance(error, urllib3.exceptions.TimeoutError)
-                ) from error
+                raise ProviderError(type(error).__name__, timed_out=timed_out) from error
             if response.status != 200:
                 raise _refusal(response, calls)
             try:

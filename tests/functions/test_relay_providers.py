@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,10 @@ from google.cloud import firestore
 
 from shared.events import topics
 from shared.events.settlement import EventRetracted
+from shared.runtime import clock
+from shared.runtime.context import Context
+from shared.runtime.relay.chain_relay import ChainRelay
+from shared.runtime.relay.sighting import look
 from shared.stores import announced_blocks, database
 from tests.conftest import Project
 from tests.eventually import eventually
@@ -208,6 +213,27 @@ def test_the_second_reading_goes_on_without_a_provider_that_is(
         eventually(lambda: relay(call) == 200 and cursor_of(store).verified_number >= last)
     assert sequences_of(final.events(), account) == [1, 2, 3]
     assert (cursor_of(store).revision, cursor_of(store).halted, cursor_of(store).differences) == (0, None, 0)
+
+
+def test_a_second_reading_does_not_wait_for_a_provider_that_was_silent(
+    market: Market, project: Project
+) -> None:
+    make_deposits(market, 1)
+    last = market.head()
+    market.mine_empty(3)
+    project.setenv(RPC_URLS=f"{CHAIN_ID}={project.hosts.rpc},{project.hosts.rpc}/second")
+    settings = project.settings("NETWORK_FILE", "RPC_URLS")
+    trace = f"00-{clock.new_id()}-{'1' * 16}-01"
+    context = Context(FUNCTION, settings, datetime.now(UTC), clock.new_id(), trace)
+    chain_relay = ChainRelay(context, context.network.chains[CHAIN_ID])
+    _, second = chain_relay.nodes.providers
+    second.health.timed_out()
+    view = look(chain_relay.nodes, chain_relay.chain, None)
+
+    found = chain_relay.read(view, last, last, again=True)
+
+    assert len(found.logs) > 0
+    assert second.health.figures().requests == 0
 
 
 @pytest.mark.parametrize("spoilt", ["an event was not announced", "one was invented"])

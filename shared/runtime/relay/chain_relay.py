@@ -144,18 +144,20 @@ class ChainRelay:
             view: whom to believe. What another gives must be of the same chain.
             first: the first block.
             last: the last one.
-            again: from another provider, if there is one, or else from the believed one.
+            again: from another provider, if there is one that answers in time, or else from the believed one.
 
         Raises:
             HistoryPrunedError: every provider says that it no longer has these blocks.
             RetryableError: no provider gave them.
         """
         believed = view.sight.provider
-        providers = (*view.others, believed) if again else (believed, *view.others)
+        # Nor for a second opinion: what is new at the head would wait as well.
+        heard = [each for each in view.others if not each.health.silent]
+        providers = (*heard, believed) if again else (believed, *view.others)
         failures: list[str] = []
         pruned = 0
         for provider in providers:
-            others = [each for each in providers if each is not provider]
+            others = [each for each in (believed, *heard) if each is not provider]
             size, head = self.sizes[provider.name], view.sight.head
             try:
                 found = read_range(provider, others, self.wanted, size, first=first, last=last, head=head)

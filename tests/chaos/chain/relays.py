@@ -29,7 +29,7 @@ def new_context() -> Context:
     )
 
 
-_SWEPT_TOGETHER = 1_000
+_SWEPT_TOGETHER = 50
 
 
 class Relays:
