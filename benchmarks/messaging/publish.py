@@ -14,12 +14,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from google.cloud.pubsub_v1 import PublisherClient
 from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
 
-from benchmarks.measure import timed
+from benchmarks.measure import Timing, timed
 from benchmarks.results import Row, report
 from local.emulators import running_emulators
 from shared.messaging.attributes import EVENT_ID, ORDERING_KEY, TRACEPARENT
@@ -63,6 +64,17 @@ def _published_by_us(publisher: Publisher, messages: list[OutboundMessage]) -> N
         raise SystemExit("not all was published")
 
 
+def _repeated(publish: Callable[[], None], rounds: int) -> Timing:
+    """So many publications, behind one that opens the connection."""
+
+    def all_rounds() -> None:
+        for _ in range(rounds):
+            publish()
+
+    publish()
+    return timed(all_rounds)
+
+
 def measure(rounds: int) -> list[Row]:
     """CPU and wall time a message, for a commit of many accounts and one of a single account."""
     client = PublisherClient(
@@ -74,17 +86,8 @@ def measure(rounds: int) -> list[Row]:
     rows: list[Row] = []
     for keys in (_MESSAGES, 1):
         messages = _messages(keys)
-
-        def repeat(publish: Callable[[], None]) -> Callable[[], None]:
-            def all_rounds() -> None:
-                for _ in range(rounds):
-                    publish()
-
-            publish()
-            return all_rounds
-
-        mine = timed(repeat(lambda: _published_by_us(ours, messages)))  # noqa: B023 called at once
-        theirs = timed(repeat(lambda: _published_by_the_client(client, messages)))  # noqa: B023 likewise
+        mine = _repeated(partial(_published_by_us, ours, messages), rounds)
+        theirs = _repeated(partial(_published_by_the_client, client, messages), rounds)
         name = f"publish {_MESSAGES} messages of {keys} ordering key{'s' if keys > 1 else ''}"
         peer = "the client's own publishing, same run"
         scale = 1e6 / (rounds * _MESSAGES)
